@@ -1,0 +1,46 @@
+# make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html
+# make test         sets up .venv, then runs the tests
+# make lint         style, format and types
+# make wheel        builds dist/*.whl
+# make clean        removes what the others made, runs/ excepted
+
+PYTHON ?= python3
+# The exact pin comes first and alone. With a range, pip takes the newest build, which brings gigabytes of CUDA packages
+# along; of this version it finds a build for the processor alone where there is one. On a machine with a GPU:
+# make TORCH=torch ...
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: quickstart test lint wheel clean setup
+
+quickstart: $(READY)
+	$(BIN)/m6 quickstart
+
+# Tests share the cores: one worker a core, one thread a worker (see tests/conftest.py).
+test: $(READY)
+	$(BIN)/python -m pytest -n auto --dist worksteal -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(READY)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+setup: $(READY)
+
+# Made again when the dependencies change; a set-up that was broken off leaves no stamp and is done again.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo 'This Python cannot make virtual environments; on Debian or Ubuntu: apt install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	find m6 tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,193 @@
+"""The command `m6`: one verb a stage, in the order of the work.
+
+`m6 VERB RECIPE --section.field value --out DIR`. It imports lazily: help appears at once, without torch. Exit codes:
+0 done, 1 failed, 2 bad input, which is told in one line.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m6 import __version__
+
+if TYPE_CHECKING:
+    from m6.recipes.recipe import Recipe
+
+_HELP = """\
+m6: from raw Chinese web data to a model that reads pictures, answers, writes poems and paints.
+
+  m6 quickstart [RECIPE]    all of the stages below in turn; RECIPE is quickstart, smoke or long
+
+Stages, in the order of the work; each takes a recipe (a name, or the path of a .py file) or a run folder:
+  m6 corpus RECIPE          read, clean and deduplicate the sources into shards
+  m6 tokenizer RECIPE       learn the vocabulary
+  m6 vqgan RECIPE           train the image tokenizer
+  m6 pretrain RECIPE        train the model on all objectives
+  m6 evaluate RECIPE        score the model on held-out data, write the report
+
+With a trained run:
+  m6 generate caption       say what is in a picture
+  m6 generate answer        answer a question about a picture
+  m6 generate poem          write a poem to a title
+  m6 generate paint         paint a picture
+
+  m6 VERB --help            what a verb does, and its flags
+  m6 --version
+
+A stage that is done is skipped, one that was stopped goes on where it was: just run the command again.
+"""
+
+# Running out of space, or not being allowed to write: the user's to mend, and nothing is lost since files are atomic.
+_USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command line (that of the process by default) and return its exit code."""
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_HELP, end="")
+        return 0
+    if words[0] == "--version":
+        print(f"m6 {__version__}")
+        return 0
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some takes a tenth of the help's time
+    from m6.config import UserError
+
+    try:
+        return _verb(words[0], words[1:])
+    except UserError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        print("m6: stopped; the same command goes on where it was", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of the output is gone, as in `m6 corpus --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        # Libraries in other languages report a full disk as an error of their own, with the words of the system.
+        full = os.strerror(errno.ENOSPC) in str(error)
+        if not full and not (isinstance(error, OSError) and error.errno in _USER_ERRNOS):
+            raise
+        advice = "; free some space and run the same command: it goes on where it was" if full else ""
+        message = f"{error}{advice}"
+    print("m6: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _verb(verb: str, words: list[str]) -> int:
+    verbs: dict[str, Callable[[list[str]], int]] = {"quickstart": _quickstart, "generate": _generate}
+    if verb in verbs:
+        return verbs[verb](words)
+    from m6.config import UserError, nearest
+    from m6.stages import STAGES, run_stage
+
+    if verb not in STAGES:
+        raise UserError(f"no verb {verb!r}{nearest(verb, [*STAGES, *verbs])}")
+    if _asks_help(words):
+        print(_stage_help(verb, words))
+        return 0
+    recipe, folder = _recipe_and_folder(verb, words)
+    run_stage(verb, folder, recipe)
+    return 0
+
+
+def _quickstart(words: list[str]) -> int:
+    if _asks_help(words):
+        print(_stage_help("quickstart", words))
+        return 0
+    if not words or words[0].startswith("-"):
+        words = ["quickstart", *words]
+    _, folder = _recipe_and_folder("quickstart", words)
+    from m6 import quickstart
+
+    return quickstart.run(folder, words)
+
+
+def _recipe_and_folder(verb: str, words: Sequence[str]) -> tuple[Recipe, Path]:
+    """The whole config and the run folder of a command line: a recipe or a run folder, then flags."""
+    from m6 import flags
+    from m6.config import UserError, recipe_names
+
+    alone, given = flags.split(words)
+    if len(alone) != 1:
+        names = ", ".join(recipe_names())
+        raise UserError(
+            f"m6 {verb} takes one recipe ({names}, or the path of a .py file) or a run folder,"
+            f" got {' '.join(alone) if alone else 'none'}"
+        )
+    recipe, folder = _load(alone[0])
+    folder = Path(given.pop("out", folder))
+    return recipe.override(flags.values(given, recipe, verb)), folder
+
+
+def _load(name: str) -> tuple[Recipe, Path]:
+    """The recipe of this name or path, or that of the run folder of this name; and where its run stands by default."""
+    from m6.config import UserError, load_recipe, recipe_names
+    from m6.recipes.recipe import Recipe
+
+    if name not in recipe_names() and Path(name).is_dir():
+        if not (Path(name) / "config.json").exists():
+            raise UserError(f"{name}: not a run folder, it has no config.json")
+        return Recipe.read(Path(name) / "config.json"), Path(name)
+    recipe = load_recipe(name)
+    if not isinstance(recipe, Recipe):
+        raise UserError(f"{name}: recipe() returned {type(recipe).__name__}, it has to return a Recipe")
+    return recipe, Path("runs") / Path(name).stem
+
+
+def _asks_help(words: Sequence[str]) -> bool:
+    return "-h" in words or "--help" in words
+
+
+def _stage_help(verb: str, words: Sequence[str]) -> str:
+    from m6 import flags
+    from m6.stages import STAGES
+
+    named = [word for word in words[:1] if not word.startswith("-")]
+    name = named[0] if named else "quickstart"
+    recipe, folder = _load(name)
+    if verb == "quickstart":
+        summary, usage = "all stages in turn, then the report", "[RECIPE]"
+        sections: tuple[str, ...] = ()
+        others = f"A flag of any stage may be given, see {', '.join(f'm6 {stage} --help' for stage in STAGES)}."
+    else:
+        summary, usage, sections = STAGES[verb].summary, "RECIPE", STAGES[verb].sections
+        others = "The flags of the other stages are part of the recipe too: give the same ones to every verb of a run."
+    return (
+        f"m6 {verb} {usage} [--out DIR] [--section.field value ...]: {summary}.\n\n"
+        "RECIPE is a name, the path of a .py file with a function recipe(), or a run folder, which needs no flags.\n"
+        f"  --out DIR  the run folder, here {folder}\n\n"
+        f"Flags, with their values in the recipe {name}; a list is given as JSON, '[1, 2]':\n"
+        f"{flags.describe(recipe, sections)}\n\n{others}"
+    )
+
+
+def _generate(words: list[str]) -> int:
+    from m6 import generate_flags
+
+    arguments = generate_flags.parse(words)
+    if arguments is None:  # help was asked for, and printed
+        return 0
+    kind = arguments.pop("kind")
+    folder = generate_flags.trained_run(arguments.pop("run"))
+    output = arguments.pop("output", None)
+    if "image" in arguments:
+        generate_flags.check_image(arguments["image"])
+    from m6.generate import answers
+
+    answer = getattr(answers, kind)(folder, **arguments)
+    if output is None:
+        print(answer)
+    else:
+        generate_flags.save_png(answer, output)
+        print(f"{output}: {arguments['prompt']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Raw data to clean shards, on Daft. No torch here."""

@@ -1,0 +1,304 @@
+"""Scenes: real pictures composed on a canvas, with captions and answers that are exact by construction.
+
+A small model that has seen a few hundred pictures remembers them; one that has seen combinations learns what they are
+made of. Each scene lays one to four real pictures on a white square: two things side by side or one above the other,
+a number of one thing, or things whose hue has been changed. Wherever scenes are shown they are called what they are:
+real pictures, synthetic layout.
+
+What is held out is a combination, never a picture: some pairs of things, some numbers of a thing and some hues of a
+thing occur only in held-out scenes. Scene `i` is a pure function of (seed, i), so scenes are made in any order.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from m6.corpus.config import CorpusConfig, ScenesConfig
+from m6.corpus.document import Document, Question, make_document
+from m6.corpus.sources import Part, cut
+from m6.corpus.starter import emoji_pictures, emoji_rows
+
+SCENES_PER_PART = 1_000
+
+THINGS: tuple[str, ...] = (
+    *("企鹅", "熊猫", "青蛙", "老虎", "兔子", "大象", "猫头鹰", "章鱼", "蝴蝶", "蜜蜂", "瓢虫"),
+    *("海豚", "蜗牛", "小鸡", "孔雀", "鲨鱼", "葡萄", "西瓜", "香蕉", "草莓", "樱桃", "梨"),
+    *("茄子", "胡萝卜", "玉米", "西兰花", "汉堡", "披萨", "甜甜圈", "蘑菇", "向日葵", "玫瑰", "枫叶"),
+    *("松树", "仙人掌", "足球", "篮球", "火箭", "飞碟", "警车", "公交车", "直升机", "灯泡", "钥匙"),
+    *("锤子", "炸弹", "磁铁", "相机", "吉他", "小号", "奖杯", "礼物", "铃铛", "太阳", "冰淇淋"),
+)
+"""Things of the plain scenes, by the name of their picture."""
+DYEABLE = {
+    "汽车": "汽车",
+    "红心": "爱心",
+    "气球": "气球",
+    "连衣裙": "裙子",
+    "合上的书本": "书本",
+    "电话": "电话",
+    "鱼": "鱼",
+    "红灯笼": "灯笼",
+    "郁金香": "花",
+    "椅子": "椅子",
+}
+"""Pictures of mostly one hue, which can be dyed, and what a scene calls them."""
+HUES = {"红色": 0, "橙色": 28, "黄色": 50, "绿色": 120, "蓝色": 215, "紫色": 285}
+"""Hues by name, degrees."""
+NUMBERS = {1: "一个", 2: "两个", 3: "三个", 4: "四个"}
+PLACES = {"beside": ("左边", "右边"), "above": ("上面", "下面")}
+
+SLOTS: dict[int, tuple[tuple[float, float], ...]] = {
+    1: ((0.5, 0.5),),
+    2: ((0.27, 0.5), (0.73, 0.5)),
+    3: ((0.27, 0.27), (0.73, 0.27), (0.5, 0.73)),
+    4: ((0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)),
+}
+"""Centres of n things, as shares of the canvas (column, row)."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing of a scene: the picture it is cut from, its name in the caption, its hue or ''."""
+
+    picture: str
+    name: str
+    hue: str = ""
+
+    @property
+    def caption(self) -> str:
+        return f"{self.hue}的{self.name}" if self.hue else self.name
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be drawn and said. `group` names the combination that the split is by."""
+
+    kind: str
+    things: tuple[Thing, ...]
+    group: str
+    text: str
+    questions: tuple[Question, ...]
+    unfitting: tuple[str, ...]
+    upright: bool = False
+
+
+def is_heldout(group: str, share: float) -> bool:
+    """Whether a combination belongs to the held-out split; the same for every seed and machine."""
+    return int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) < share * 2**32
+
+
+def _other(rng: np.random.Generator, values: list[str], besides: set[str]) -> str:
+    left = [value for value in values if value not in besides]
+    return left[int(rng.integers(len(left)))]
+
+
+def _pair(rng: np.random.Generator, things: list[Thing], kind: str, group: str, others: list[str]) -> Scene:
+    """Two things in their places; `others` are captions that could wrongly stand for one of them."""
+    upright = bool(rng.random() < 0.3)
+    first, second = PLACES["above" if upright else "beside"]
+    a, b = (thing.caption for thing in things)
+    questions = [
+        Question(kind="what", question=f"{first}是什么？", answer=a),
+        Question(kind="what", question=f"{second}是什么？", answer=b),
+        Question(kind="where", question=f"{a}在哪边？", answer=first),
+        Question(kind="where", question=f"{b}在哪边？", answer=second),
+    ]
+    wrong = _other(rng, others, {a, b})
+    unfitting = (
+        f"{first}是{b}，{second}是{a}",
+        f"{first}是{wrong}，{second}是{b}",
+        f"{first}是{a}，{second}是{wrong}",
+    )
+    text = f"{first}是{a}，{second}是{b}"
+    return Scene(kind, tuple(things), group, text, tuple(questions), unfitting, upright)
+
+
+def plain_pair(rng: np.random.Generator) -> Scene:
+    """Two different things; the combination is the unordered pair."""
+    first, second = (THINGS[i] for i in rng.choice(len(THINGS), 2, replace=False))
+    return _pair(rng, [Thing(first, first), Thing(second, second)], "pair", _pair_name(first, second), list(THINGS))
+
+
+def _pair_name(first: str, second: str) -> str:
+    return "pair:" + "+".join(sorted((first, second)))
+
+
+def number(rng: np.random.Generator) -> Scene:
+    """One to four of a thing; the combination is the thing and its number."""
+    name = THINGS[int(rng.integers(len(THINGS)))]
+    count = int(rng.integers(1, 5))
+    text = f"{NUMBERS[count]}{name}"
+    question = Question(kind="count", question=f"有几个{name}？", answer=NUMBERS[count])
+    wrong = _other(rng, list(NUMBERS.values()), {NUMBERS[count]})
+    unfitting = (f"{wrong}{name}", f"{NUMBERS[count]}{_other(rng, list(THINGS), {name})}")
+    return Scene("count", (Thing(name, name),) * count, f"count:{text}", text, (question,), unfitting)
+
+
+def mixed(rng: np.random.Generator) -> Scene:
+    """Some of one thing and some of another, three or four in all; the combination is the unordered pair of things."""
+    first, second = (THINGS[i] for i in rng.choice(len(THINGS), 2, replace=False))
+    ours, theirs = ((1, 2), (2, 1), (1, 3), (2, 2), (3, 1))[int(rng.integers(5))]
+    text = f"{NUMBERS[ours]}{first}和{NUMBERS[theirs]}{second}"
+    questions = tuple(
+        Question(kind="count", question=f"有几个{name}？", answer=NUMBERS[count])
+        for name, count in ((first, ours), (second, theirs))
+    )
+    wrong = _other(rng, list(THINGS), {first, second})
+    other = _other(rng, list(NUMBERS.values()), {NUMBERS[ours]})
+    unfitting = (
+        f"{NUMBERS[ours]}{wrong}和{NUMBERS[theirs]}{second}",
+        f"{NUMBERS[ours]}{first}和{NUMBERS[theirs]}{wrong}",
+        f"{other}{first}和{NUMBERS[theirs]}{second}",
+    )
+    things = (Thing(first, first),) * ours + (Thing(second, second),) * theirs
+    return Scene("mixed", things, _pair_name(first, second), text, questions, unfitting)
+
+
+def _dyed(rng: np.random.Generator) -> Thing:
+    picture = list(DYEABLE)[int(rng.integers(len(DYEABLE)))]
+    return Thing(picture, DYEABLE[picture], list(HUES)[int(rng.integers(len(HUES)))])
+
+
+def hue(rng: np.random.Generator) -> Scene:
+    """One dyed thing; the combination is the thing and its hue."""
+    thing = _dyed(rng)
+    question = Question(kind="colour", question=f"{thing.name}是什么颜色？", answer=thing.hue)
+    wrong_hue, wrong_name = _other(rng, list(HUES), {thing.hue}), _other(rng, list(DYEABLE.values()), {thing.name})
+    unfitting = (f"{wrong_hue}的{thing.name}", f"{thing.hue}的{wrong_name}")
+    return Scene("colour", (thing,), f"colour:{thing.caption}", thing.caption, (question,), unfitting)
+
+
+def hue_pair(rng: np.random.Generator) -> Scene:
+    """Two dyed things of different names. Held out if the pair of names is, or the hue of either; never both, so that
+    a held-out scene tests one thing that is new."""
+    first = _dyed(rng)
+    second = _dyed(rng)
+    while second.name == first.name:
+        second = _dyed(rng)
+    captions = [f"{shade}的{name}" for shade in HUES for name in DYEABLE.values()]
+    group = f"{_pair_name(first.name, second.name)}|colour:{first.caption}|colour:{second.caption}"
+    scene = _pair(rng, [first, second], "colour_pair", group, captions)
+    colours = [
+        Question(kind="colour", question=f"{thing.name}是什么颜色？", answer=thing.hue) for thing in (first, second)
+    ]
+    return Scene(
+        scene.kind, scene.things, scene.group, scene.text, (*scene.questions, *colours), scene.unfitting, scene.upright
+    )
+
+
+MAKERS: tuple[tuple[Callable[[np.random.Generator], Scene], float], ...] = (
+    (plain_pair, 0.4),
+    (mixed, 0.15),
+    (number, 0.15),
+    (hue, 0.1),
+    (hue_pair, 0.2),
+)
+"""Kinds of scenes and their shares."""
+
+
+def plan(index: int, split: str, config: ScenesConfig, seed: int) -> tuple[Scene, np.random.Generator]:
+    """The scene of that number in a split, and the generator that draws it. Draws again until it fits the split."""
+    rng = np.random.default_rng((seed, int(split == "heldout"), index))
+    shares = [share for _, share in MAKERS]
+    make = MAKERS[int(rng.choice(len(MAKERS), p=shares))][0]
+    while True:
+        scene = make(rng)
+        new = unseen(scene.group, config.heldout_share)
+        if len(new) == (split == "heldout"):
+            return scene, rng
+
+
+def unseen(group: str, share: float) -> set[str]:
+    """Which sorts of combination ("pair", "count", "colour") in a group belong to the held-out split."""
+    return {part.split(":")[0] for part in group.split("|") if is_heldout(part, share)}
+
+
+def dye(picture: PillowImage.Image, degrees: float) -> PillowImage.Image:
+    """The picture [RGBA] with every saturated pixel turned to one hue; greys, whites and blacks stay."""
+    hsv = np.array(picture.convert("RGB").convert("HSV"))
+    hsv[..., 0] = round(degrees / 360 * 255)
+    hsv[..., 1] = np.sqrt(hsv[..., 1] / 255.0) * 255  # pale pictures would not show their hue
+    dyed = PillowImage.fromarray(hsv, "HSV").convert("RGB")
+    dyed.putalpha(picture.getchannel("A"))
+    return dyed
+
+
+def draw(
+    scene: Scene, pictures: Mapping[str, PillowImage.Image], config: ScenesConfig, rng: np.random.Generator
+) -> PillowImage.Image:
+    """The scene as an RGB picture. `pictures`: RGBA by name, cropped to their content."""
+    canvas = PillowImage.new("RGB", (config.size, config.size), "white")
+    for thing, (column, row) in zip(scene.things, SLOTS[len(scene.things)], strict=True):
+        if scene.upright:
+            column, row = row, column
+        picture = pictures[thing.picture]
+        if thing.hue:
+            picture = dye(picture, HUES[thing.hue])
+        scale = config.sides[int(rng.integers(len(config.sides)))] / max(picture.size)
+        shape = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(shape, PillowImage.Resampling.LANCZOS)
+        shift = rng.uniform(-config.jitter, config.jitter, 2)
+        corner = [
+            round((centre * config.size - side / 2 + away) / config.raster) * config.raster
+            for centre, side, away in zip((column, row), shape, shift, strict=True)
+        ]
+        inside = [min(max(0, place), config.size - side) for place, side in zip(corner, shape, strict=True)]
+        canvas.paste(picture, (inside[0], inside[1]), picture)
+    return canvas
+
+
+def scenes(
+    pictures: Mapping[str, PillowImage.Image], split: str, config: ScenesConfig, seed: int, start: int, stop: int
+) -> Iterator[Document]:
+    """Documents of the scenes `start` to `stop` - 1 of a split."""
+    for index in range(start, stop):
+        scene, rng = plan(index, split, config, seed)
+        buffer = io.BytesIO()
+        draw(scene, pictures, config, rng).save(buffer, "PNG")
+        image = {"bytes": buffer.getvalue(), "width": config.size, "height": config.size, "offset": 0}
+        yield make_document(
+            "scenes",
+            scene.text,
+            title=scene.text,
+            split=split,
+            group=scene.group,
+            images=[image],  # type: ignore[list-item]
+            questions=list(scene.questions),
+            attributes={
+                "kind": scene.kind,
+                "unseen": "".join(unseen(scene.group, config.heldout_share)),
+                "layout": "synthetic",
+                "things": "\n".join(thing.caption for thing in scene.things),
+                "place": "above" if scene.upright else "beside",
+                "unfitting": "\n".join(scene.unfitting),
+            },
+        )
+
+
+def parts(config: CorpusConfig) -> list[Part]:
+    """Ranges of the scenes of each split."""
+    train, heldout = config.scenes.train, config.scenes.heldout
+    return [*cut("scenes", train, SCENES_PER_PART, "train"), *cut("scenes", heldout, SCENES_PER_PART, "heldout")]
+
+
+def read(config: CorpusConfig, part: Part, seed: int) -> Iterator[Document]:
+    """The Documents of some scenes of a split."""
+    yield from scenes(cut_outs(), part.of, config.scenes, seed, part.start, part.stop)
+
+
+@functools.cache
+def cut_outs() -> dict[str, PillowImage.Image]:
+    """The bundled pictures that scenes use, by name: RGBA, cropped to what is not transparent."""
+    pictures = emoji_pictures()
+    found = {}
+    for row in emoji_rows():
+        if row["name"] in THINGS or row["name"] in DYEABLE:
+            picture = PillowImage.open(io.BytesIO(pictures[row["file"]])).convert("RGBA")
+            found[row["name"]] = picture.crop(picture.getchannel("A").getbbox())
+    return found

@@ -1,0 +1,35 @@
+"""Which documents become which samples, and how they are packed. Free of torch."""
+
+from typing import Literal
+
+from m6.config import Config
+
+
+class Entry(Config):
+    """One line of the mixture: documents of a source, and the objectives made of each."""
+
+    source: str
+    """Source of the documents, as the corpus names it."""
+    samples: float
+    """Documents taken from it in one step; a fraction is a document every few steps."""
+    objectives: dict[str, float]
+    """Objectives made of each document, with the weight of their loss."""
+
+
+class DataConfig(Config):
+    """Mixture, masking and packing."""
+
+    mixture: tuple[Entry, ...] = ()
+    """What one step is made of."""
+    image_input: Literal["codes", "pixels"] = "codes"
+    """How the model reads a picture: as codes of the image tokenizer, or as patches of pixels."""
+    row_length: int = 384
+    """Tokens in a packed row, at the most; a longer sample gets a row of its own."""
+    masked_share: float = 0.15
+    """Share of a text that denoising hides (paper section 3.3)."""
+    mean_span: float = 3.0
+    """Mean length of a hidden span, tokens."""
+    empty_prompt: float = 0.1
+    """Share of pictures painted from an empty prompt, which guidance needs."""
+    max_text: int = 128
+    """Tokens of a text, at the most; the rest is cut in training, refused in use."""

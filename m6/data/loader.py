@@ -1,0 +1,44 @@
+"""Loader: batches by step number. Its whole state is one integer.
+
+`Steps` makes the packed batch of any step on its own, so worker processes may prepare steps ahead, and their number
+may change across a resume. With several ranks each takes every `world`-th sample of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch.utils.data import DataLoader, Dataset
+
+from m6.data.mixture import Mixture
+from m6.data.packing import Batch, pack
+from m6.tokenizer.vocabulary import Vocabulary
+
+
+class Steps(Dataset[Batch]):
+    """Step number -> Batch."""
+
+    def __init__(
+        self, mixture: Mixture, vocabulary: Vocabulary, patch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.mixture = mixture
+        self.vocabulary = vocabulary
+        self.patch_size = patch_size
+        self.rank = rank
+        self.world = world
+
+    def __getitem__(self, step: int) -> Batch:
+        samples = self.mixture.samples(step)[self.rank :: self.world]
+        return pack(samples, self.vocabulary, self.patch_size, self.mixture.config.row_length)
+
+
+def batches(steps: Dataset[Batch], start: int, stop: int, num_workers: int) -> Iterator[Batch]:
+    """The batches of steps `start` to `stop` - 1, in order."""
+    loader = DataLoader(
+        steps,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+    )
+    return iter(loader)

@@ -1,0 +1,141 @@
+"""Mixture: which samples a step is made of, as a pure function of the seed and the step.
+
+Every line of the mixture walks through its documents in a shuffled order, epoch after epoch. The document of a line's
+g-th sample is `shuffled(g)`, and all chance in making it comes from a generator seeded by (seed, line, g): so the whole
+state of the data is the number of the step, whoever prepares it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import floor
+from pathlib import Path
+
+import numpy as np
+
+from m6.config import UserError
+from m6.corpus.document import Document, from_row
+from m6.data.config import DataConfig, Entry
+from m6.data.images import CodeStore, decode_image
+from m6.data.objectives import SEEING, STANDALONE
+from m6.data.sample import Branch, Codes, Picture, Sample
+from m6.shards import Shards
+from m6.tokenizer.text import TextTokenizer
+
+
+def shuffled(index: int, size: int, seed: int) -> int:
+    """Where `index` goes in the `seed`-th permutation of range(size), without holding the permutation.
+
+    A four-round Feistel network over the next power of four, walked until it falls inside the range: a bijection that
+    costs the same for ten documents as for ten billion.
+    """
+    bits = max(1, ((size - 1).bit_length() + 1) // 2)
+    half = (1 << bits) - 1
+    while True:
+        left, right = index >> bits, index & half
+        for turn in range(4):
+            mixed = (right * 0x9E3779B1 + seed * 0x85EBCA6B + turn * 0xC2B2AE35 + 0x27D4EB2F) & 0xFFFFFFFF
+            mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B3C6D) & 0xFFFFFFFF
+            mixed = ((mixed ^ (mixed >> 12)) * 0x297A2D39) & 0xFFFFFFFF
+            left, right = right, left ^ ((mixed ^ (mixed >> 15)) & half)
+        index = (left << bits) | right
+        if index < size:
+            return index
+
+
+class Mixture:
+    """Samples of any step. `codes` may be missing where no objective needs them."""
+
+    def __init__(
+        self, corpus: Path, codes: Path | None, tokenizer: TextTokenizer, config: DataConfig, seed: int
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        self._tokenizer = tokenizer
+        self._shards = Shards(corpus)
+        self._codes = CodeStore(codes) if codes else None
+        self._row_of: dict[str, int] = {}
+        self._rows: dict[str, list[int]] = defaultdict(list)
+        self._alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._index()
+        for entry in config.mixture:
+            self._check(entry)
+
+    def _index(self) -> None:
+        """Notes the training rows of every source, and which of them are alike (one category)."""
+        table = self._shards.columns(["id", "source", "split", "attributes"])
+        columns = (table.column(name).to_pylist() for name in ("id", "source", "split", "attributes"))
+        for row, (identity, source, split, attributes) in enumerate(zip(*columns, strict=True)):
+            self._row_of[identity] = row
+            if split == "train":
+                self._rows[source].append(row)
+                self._alike[source, dict(attributes or []).get("category", "")].append(row)
+
+    def _check(self, entry: Entry) -> None:
+        if entry.source not in self._rows:
+            raise UserError(
+                f"mixture: the corpus has no training documents of source '{entry.source}'; "
+                f"it has {', '.join(sorted(self._rows)) or 'none at all'}"
+            )
+        for name in entry.objectives:
+            if name not in SEEING and name not in STANDALONE:
+                raise UserError(f"mixture: unknown objective '{name}'; known are {', '.join([*SEEING, *STANDALONE])}")
+
+    def document(self, row: int) -> Document:
+        return from_row(self._shards[row])
+
+    def samples(self, step: int) -> list[Sample]:
+        """All samples of a step, the same whenever and wherever they are made."""
+        made: list[Sample] = []
+        for number, entry in enumerate(self.config.mixture):
+            for index in range(floor(step * entry.samples), floor((step + 1) * entry.samples)):
+                made += self._make(number, entry, index)
+        return made
+
+    def _make(self, number: int, entry: Entry, index: int) -> list[Sample]:
+        rows = self._rows[entry.source]
+        epoch, place = divmod(index, len(rows))
+        document = self.document(rows[shuffled(place, len(rows), hash((self.seed, number, epoch)))])
+        rng = np.random.default_rng((self.seed, number, index))
+        key = f"{document['source']}/{document['id']}"
+        seeing: list[Branch] = []
+        samples: list[Sample] = []
+        for name, weight in entry.objectives.items():
+            branch = (SEEING.get(name) or STANDALONE[name])(document, self, rng)
+            if branch is None:
+                continue
+            branch = Branch(branch.objective, branch.prefix, branch.target, weight)
+            if name in SEEING:
+                seeing.append(branch)
+            else:
+                samples.append(Sample(key, (), (branch,)))
+        if seeing:
+            samples.append(Sample(key, (self.picture(document),), tuple(seeing)))
+        return samples
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text)[: self.config.max_text])
+
+    def codes(self, document: Document) -> Codes:
+        assert self._codes is not None, "this mixture was made without codes"
+        return Codes(self._codes[self._row_of[document["id"]]])
+
+    def picture(self, document: Document) -> Picture | Codes:
+        """The document's picture in the form that the model reads."""
+        if self.config.image_input == "codes":
+            return self.codes(document)
+        return Picture(decode_image(document["images"][0]["bytes"]))
+
+    def unfitting_text(self, document: Document, rng: np.random.Generator) -> str:
+        """A text that does not fit the picture but nearly might: a known false one, else one of the same category."""
+        known = document["attributes"].get("unfitting", "")
+        if known:
+            texts = known.split("\n")
+            return texts[int(rng.integers(len(texts)))]
+        alike = self._alike[document["source"], document["attributes"].get("category", "")]
+        pool = alike if len(alike) > 1 else self._rows[document["source"]]
+        for _ in range(8):
+            other = self.document(pool[int(rng.integers(len(pool)))])
+            if other["title"] != document["title"]:
+                return other["text"]
+        return self.document(pool[0])["text"]

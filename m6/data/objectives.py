@@ -1,0 +1,135 @@
+"""The pretraining objectives: each is one function from a Document to a Branch (design: the Sample table).
+
+A function returns None for a document that has nothing to offer it (no question, no keyword). Those of `SEEING` expect
+the picture in the shared prefix, so that several of them share one picture; the others stand alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from m6.corpus.document import Document
+from m6.data.config import DataConfig
+from m6.data.sample import Branch, Codes, Segment, Text
+from m6.tokenizer.vocabulary import MASK, MATCH
+
+YES, NO = "是", "否"
+
+
+class Context(Protocol):
+    """What an objective may ask for beside its document."""
+
+    config: DataConfig
+
+    def encode(self, text: str) -> tuple[int, ...]: ...
+
+    def codes(self, document: Document) -> Codes: ...
+
+    def unfitting_text(self, document: Document, rng: np.random.Generator) -> str: ...
+
+
+Objective = Callable[[Document, Context, np.random.Generator], Branch | None]
+
+
+def language_modelling(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Text alone, from its first token."""
+    return Branch("language_modelling", (), Text(context.encode(document["text"])))
+
+
+def text_denoising(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Text with masked spans in, the whole text out."""
+    return _denoising("text_denoising", document, context, rng)
+
+
+def captioning(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Picture in, its text out."""
+    return Branch("captioning", (), Text(context.encode(document["text"])))
+
+
+def image_denoising(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Picture and text with masked spans in, the whole text out."""
+    return _denoising("image_denoising", document, context, rng)
+
+
+def matching(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Picture and a text in, whether they fit out; half of the texts are hard negatives."""
+    fits = bool(rng.random() < 0.5)
+    text = document["text"] if fits else context.unfitting_text(document, rng)
+    prefix = Text((*context.encode(text), MATCH))
+    return Branch("matching", (prefix,), Text(context.encode(YES if fits else NO)))
+
+
+def visual_question_answering(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Picture and question in, answer out; one of the document's questions at random."""
+    if not document["questions"]:
+        return None
+    chosen = document["questions"][int(rng.integers(len(document["questions"])))]
+    prefix = Text(context.encode(chosen["question"]))
+    return Branch("visual_question_answering", (prefix,), Text(context.encode(chosen["answer"])))
+
+
+def poem(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Title and form in, poem out."""
+    prompt = poem_prompt(document["title"], document["attributes"].get("form", ""))
+    return Branch("poem", (Text(context.encode(prompt)),), Text(context.encode(document["text"])))
+
+
+def text_to_image(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    """Text in, image codes out; now and then from an empty prompt, for classifier-free guidance."""
+    prompt = "" if rng.random() < context.config.empty_prompt else document["text"]
+    prefix: tuple[Segment, ...] = (Text(context.encode(prompt)),) if prompt else ()
+    return Branch("text_to_image", prefix, context.codes(document))
+
+
+SEEING: dict[str, Objective] = {
+    "captioning": captioning,
+    "image_denoising": image_denoising,
+    "matching": matching,
+    "visual_question_answering": visual_question_answering,
+}
+STANDALONE: dict[str, Objective] = {
+    "language_modelling": language_modelling,
+    "text_denoising": text_denoising,
+    "poem": poem,
+    "text_to_image": text_to_image,
+}
+
+
+def poem_prompt(title: str, form: str) -> str:
+    """How a poem is asked for, in training as in use."""
+    return f"{form}《{title}》"
+
+
+def mask_spans(ids: Sequence[int], rng: np.random.Generator, share: float, mean_span: float) -> tuple[int, ...]:
+    """Hides about `share` of the ids in spans of geometric length, each replaced by one mask token.
+
+    At least one token is hidden. Spans do not touch, so that the number of masks is the number of spans.
+    """
+    budget = max(1, round(share * len(ids)))
+    hidden = np.zeros(len(ids), bool)
+    for _ in range(4 * budget):  # an attempt may land on what is hidden already
+        left = budget - int(hidden.sum())
+        if left <= 0:
+            break
+        length = min(left, int(rng.geometric(1 / mean_span)))
+        start = int(rng.integers(len(ids) - length + 1))
+        if not hidden[max(0, start - 1) : start + length + 1].any():
+            hidden[start : start + length] = True
+    masked: list[int] = []
+    for index, token in enumerate(ids):
+        if not hidden[index]:
+            masked.append(token)
+        elif index == 0 or not hidden[index - 1]:
+            masked.append(MASK)
+    return tuple(masked)
+
+
+def _denoising(name: str, document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+    ids = context.encode(document["text"])
+    if not ids:
+        return None
+    masked = mask_spans(ids, rng, context.config.masked_share, context.config.mean_span)
+    return Branch(name, (Text(masked),), Text(ids))

@@ -1,0 +1,205 @@
+"""Packing: many short Samples in a few rows of a Batch, kept apart by the partial mask.
+
+Each sample is flattened to a run of tokens; runs are laid into rows of at most `row_length` tokens, longest first into
+the row with least room that still fits. What `m6.model.masks` needs (sample, branch, causal) travels with the tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m6.data.sample import Codes, Sample, Segment, Text
+from m6.tokenizer.vocabulary import END, IMAGE, PAD, TEXT, Vocabulary
+
+NO_LABEL = -1
+
+
+@dataclass
+class Batch:
+    """Rows of packed samples, ready for the model. R rows, T tokens a row, P patches of pictures, N labels."""
+
+    ids: Tensor  # [R, T] int64
+    position: Tensor  # [R, T, 3] int32: order, row, column
+    sample: Tensor  # [R, T] int32, number of the sample within the row; -1 is padding
+    branch: Tensor  # [R, T] int32, 0 is the shared prefix
+    causal: Tensor  # [R, T] bool, true for target tokens
+    pictures: tuple[Tensor, ...]  # groups [G, S, S', 3] uint8 of one size each
+    patch_at: Tensor  # [P] int64, flat places in [R * T] of their patches, group after group
+    label_at: Tensor  # [N] int64, flat places in [R * T] that predict something
+    labels: Tensor  # [N] int64
+    weights: Tensor  # [N] float32
+    objective: Tensor  # [N] int64, index into `objectives`
+    label_sample: Tensor  # [N] int64, index into `keys`
+    objectives: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens: padding does not count."""
+        return int((self.sample >= 0).sum())
+
+
+class Run:
+    """One sample, flattened: parallel lists, one entry a token."""
+
+    def __init__(self, vocabulary: Vocabulary, patch_size: int) -> None:
+        self.vocabulary = vocabulary
+        self.patch_size = patch_size
+        self.ids: list[int] = []
+        self.position: list[tuple[int, int, int]] = []
+        self.branch: list[int] = []
+        self.causal: list[bool] = []
+        self.labels: list[int] = []
+        self.weights: list[float] = []
+        self.objective: list[str] = []
+        self.pictures: list[tuple[np.ndarray, range]] = []
+        """Pixels, and the places of their patches in the run."""
+
+    def _add(self, ids: list[int], places: list[tuple[int, int, int]], branch: int, labels: list[int] | None) -> None:
+        self.ids += ids
+        self.position += places
+        self.branch += [branch] * len(ids)
+        self.causal += [labels is not None] * len(ids)
+        self.labels += labels if labels is not None else [NO_LABEL] * len(ids)
+
+    def add_prefix(self, segment: Segment, order: int, branch: int) -> int:
+        """Adds a segment that is read; returns the order that follows it."""
+        if isinstance(segment, Text):
+            self._add(list(segment.ids), [(order + i, 0, 0) for i in range(len(segment.ids))], branch, None)
+            return order + len(segment.ids)
+        if isinstance(segment, Codes):
+            ids = [self.vocabulary.code_id(int(code)) for code in segment.grid.flat]
+            self._add(ids, plane(order, *segment.grid.shape), branch, None)
+            return order + 1
+        rows, columns = (side // self.patch_size for side in segment.pixels.shape[:2])
+        start, count = len(self.ids), rows * columns
+        self.pictures.append((segment.pixels, range(start, start + count)))
+        self._add([PAD] * count, plane(order, rows, columns), branch, None)
+        return order + 1
+
+    def add_target(self, target: Text | Codes, order: int, branch: int) -> None:
+        """Adds a segment that is written: it starts with a marker, and each token is the label of the one before."""
+        if isinstance(target, Text):
+            labels = [*target.ids, END]
+            places = [(order + i, 0, 0) for i in range(len(labels))]
+            self._add([TEXT, *target.ids], places, branch, labels)
+        else:
+            labels = [self.vocabulary.code_id(int(code)) for code in target.grid.flat]
+            places = [(order, 0, 0), *plane(order, *target.grid.shape)[:-1]]
+            self._add([IMAGE, *labels[:-1]], places, branch, labels)
+
+
+def plane(order: int, rows: int, columns: int) -> list[tuple[int, int, int]]:
+    """Positions of a picture in reading order; rows and columns count from 1, since text lies at 0."""
+    return [(order, row, column) for row in range(1, rows + 1) for column in range(1, columns + 1)]
+
+
+def group_pictures(pictures: Sequence[tuple[np.ndarray, range]]) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Pixels with the flat places of their patches -> groups of one size each, and all places in that order."""
+    groups: dict[tuple[int, ...], list[tuple[np.ndarray, range]]] = {}
+    for pixels, places in pictures:
+        groups.setdefault(pixels.shape, []).append((pixels, places))
+    stacked = tuple(torch.from_numpy(np.stack([pixels for pixels, _ in group])) for group in groups.values())
+    all_places = [place for group in groups.values() for _, span in group for place in span]
+    return stacked, torch.tensor(all_places, dtype=torch.int64)
+
+
+def flatten(sample: Sample, vocabulary: Vocabulary, patch_size: int) -> Run:
+    """A sample as one run of tokens: the shared prefix, then branch after branch."""
+    run = Run(vocabulary, patch_size)
+    order = 0
+    for segment in sample.prefix:
+        order = run.add_prefix(segment, order, branch=0)
+    for number, branch in enumerate(sample.branches, start=1):
+        start, place = len(run.ids), order
+        for segment in branch.prefix:
+            place = run.add_prefix(segment, place, number)
+        run.add_target(branch.target, place, number)
+        added = len(run.ids) - start
+        run.weights += [branch.weight] * added
+        run.objective += [branch.objective] * added
+        if sample.prefix and start == 0:
+            raise AssertionError("a shared prefix must hold at least one token")
+    shared = len(run.ids) - len(run.weights)
+    run.weights = [0.0] * shared + run.weights
+    run.objective = [""] * shared + run.objective
+    return run
+
+
+def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
+    """Best fit, longest first: which samples stand in which row. A longer sample gets a row of its own length."""
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        fitting = [row for row in range(len(rows)) if room[row] >= lengths[index]]
+        if fitting:
+            row = min(fitting, key=lambda r: (room[r], r))
+            rows[row].append(index)
+            room[row] -= lengths[index]
+        else:
+            rows.append([index])
+            room.append(row_length - lengths[index])
+    return rows
+
+
+def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_size: int, row_length: int) -> Batch:
+    """Samples to a Batch. Rows are as long as the fullest of them needs; `row_length` = 0 gives each sample a row."""
+    runs = [flatten(sample, vocabulary, patch_size) for sample in samples]
+    rows = assign_rows([len(run.ids) for run in runs], row_length)
+    length = max(sum(len(runs[index].ids) for index in row) for row in rows)
+    objectives = tuple(sorted({name for run in runs for name in run.objective if name}))
+    shape = (len(rows), length)
+    ids = np.full(shape, PAD, np.int64)
+    position = np.zeros((*shape, 3), np.int32)
+    sample_of = np.full(shape, -1, np.int32)
+    branch = np.zeros(shape, np.int32)
+    causal = np.zeros(shape, bool)
+    labels = np.full(shape, NO_LABEL, np.int64)
+    weights = np.zeros(shape, np.float32)
+    objective = np.zeros(shape, np.int64)
+    key_of = np.zeros(shape, np.int64)
+    pictures: list[tuple[np.ndarray, range]] = []
+    for r, row in enumerate(rows):
+        start = 0
+        for number, index in enumerate(row):
+            run = runs[index]
+            span = slice(start, start + len(run.ids))
+            ids[r, span] = run.ids
+            position[r, span] = run.position
+            sample_of[r, span] = number
+            branch[r, span] = run.branch
+            causal[r, span] = run.causal
+            labels[r, span] = run.labels
+            weights[r, span] = run.weights
+            objective[r, span] = [objectives.index(name) if name else 0 for name in run.objective]
+            key_of[r, span] = index
+            offset = r * length + start
+            pictures += [(pixels, range(p.start + offset, p.stop + offset)) for pixels, p in run.pictures]
+            start += len(run.ids)
+    groups, patch_at = group_pictures(pictures)
+    label_at = np.flatnonzero(labels.reshape(-1) != NO_LABEL)
+
+    def chosen(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.reshape(-1)[label_at])
+
+    return Batch(
+        ids=torch.from_numpy(ids),
+        position=torch.from_numpy(position),
+        sample=torch.from_numpy(sample_of),
+        branch=torch.from_numpy(branch),
+        causal=torch.from_numpy(causal),
+        pictures=groups,
+        patch_at=patch_at,
+        label_at=torch.from_numpy(label_at),
+        labels=chosen(labels),
+        weights=chosen(weights),
+        objective=chosen(objective),
+        label_sample=chosen(key_of),
+        objectives=objectives,
+        keys=tuple(sample.key for sample in samples),
+    )

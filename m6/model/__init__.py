@@ -1,0 +1,1 @@
+"""The transformer: plain PyTorch, no mesh, no trainer, no framework."""

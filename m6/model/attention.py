@@ -1,0 +1,92 @@
+"""Self-attention with rotary positions on three axes, and the cache that decoding needs.
+
+Every token stands at a point (order, row, column). Text lies on the first axis only, row = column = 0; a picture takes
+one step of order and spreads its patches or codes over rows and columns, which count from 1. The three axes share the
+rotary pairs of a head: half for order, a quarter each for row and column. Seen from a text token (row 0, column 0) the
+rotation of a picture token tells its absolute place, seen from another picture token their offset: so one mechanism
+gives text its order, pictures their plane, and words like "left" something to hold on to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+from m6.model.config import ModelConfig
+from m6.model.masks import Mask
+
+PLANE_BASE = 100.0  # rows and columns run to some tens, far fewer than words
+
+
+@dataclass
+class Cache:
+    """Keys and values of one layer, preallocated: [B, H, C, K] each, of which `length` are filled."""
+
+    keys: Tensor
+    values: Tensor
+    length: int = 0
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds [B, H, T, K] new keys and values; returns all that are filled."""
+        end = self.length + key.shape[2]
+        self.keys[:, :, self.length : end] = key
+        self.values[:, :, self.length : end] = value
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+def rotary(position: Tensor, head_size: int, base: float) -> Tensor:
+    """The rotation of every token, as complex numbers of length 1.
+
+    position: [B, T, 3] int (order, row, column). Returns complex64 [B, T, K / 2].
+    """
+    pairs = head_size // 2
+    plane = pairs // 4
+    angles = []
+    for axis, (count, axis_base) in enumerate([(pairs - 2 * plane, base), (plane, PLANE_BASE), (plane, PLANE_BASE)]):
+        exponent = torch.arange(count, device=position.device, dtype=torch.float32) / max(count, 1)
+        angles.append(position[..., axis, None].float() * axis_base**-exponent)
+    angle = torch.cat(angles, dim=-1)
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Turns the pairs (2 i, 2 i + 1) of x [B, T, .., K] by rotation [B, T, K / 2]."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    turned = pairs * rotation.view(*rotation.shape[:2], *([1] * (x.dim() - 3)), rotation.shape[-1])
+    return torch.view_as_real(turned).flatten(-2).type_as(x)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask | None) -> Tensor:
+    """Scaled dot-product attention [B, H, T, K] under either form of mask; None lets every query see every key."""
+    if isinstance(mask, BlockMask):
+        return flex_attention(query, key, value, block_mask=mask)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention without biases; queries and keys are normalised, which keeps training steady."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.head_size = config.hidden_size // config.num_heads
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, rotation: Tensor, mask: Mask | None, cache: Cache | None) -> Tensor:
+        """x: [B, T, D]; rotation: from `rotary`; mask: over T queries and all keys, cached ones first."""
+        batch, length, width = x.shape
+        query_key, value = self.qkv(x).split([2 * width, width], dim=-1)
+        query_key = query_key.reshape(batch, length, 2, self.num_heads, self.head_size)
+        query_key = rotate(F.layer_norm(query_key, (self.head_size,)), rotation)
+        query, key = query_key.permute(2, 0, 3, 1, 4)
+        value = value.view(batch, length, self.num_heads, self.head_size).transpose(1, 2)
+        if cache is not None:
+            key, value = cache.append(key, value)
+        mixed = attend(query, key, value, mask)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))

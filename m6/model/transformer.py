@@ -1,0 +1,115 @@
+"""The transformer: one stack for text and pictures, prefix and target (paper section 3.2).
+
+Token ids and patches become vectors of one sequence; pre-norm blocks of attention and feed-forward pass over it under
+the partial mask; the output layer shares its weights with the embedding. The model knows no trainer, no loss weights
+and no device mesh: it maps ids to hidden states, and hidden states to logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m6.model.attention import Attention, Cache, rotary
+from m6.model.config import ModelConfig
+from m6.model.masks import Mask
+from m6.model.vision import PatchEmbedding
+
+
+class FeedForward(nn.Module):
+    """[.., D] -> [.., F] -> [.., D] with GELU between."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.hidden_size, config.ffn_size, bias=False)
+        self.down = nn.Linear(config.ffn_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a norm and beside a residual path."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.hidden_size, bias=False)
+        self.attention = Attention(config)
+        self.ffn_norm = nn.LayerNorm(config.hidden_size, bias=False)
+        self.ffn = FeedForward(config)
+
+    def forward(
+        self, x: Tensor, rotation: Tensor, mask: Mask | None, cache: Cache | None, at: Tensor | None = None
+    ) -> Tensor:
+        """[B, T, D] -> [B, T, D], or [N, D] of the flat places `at` [N] alone, where nothing else is needed."""
+        x = x + self.attention(self.attention_norm(x), rotation, mask, cache)
+        if at is not None:
+            x = x.flatten(0, 1)[at]
+        return x + self.ffn(self.ffn_norm(x))
+
+
+class Transformer(nn.Module):
+    """M6 of any size. `vocab_size` counts text entries and image codes together."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(vocab_size, config.hidden_size)
+        self.patch_embedding = PatchEmbedding(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, bias=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Every matrix is normal with `init_std`; the two that write to the residual stream are divided by
+        sqrt(2 * num_layers), so that its size does not grow with depth (GPT-2). Norm weights are 1. With a tied output
+        of this size the first loss is close to ln(V)."""
+        std = self.config.init_std
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                parameter.fill_(1.0)
+            elif name.endswith(("out.weight", "down.weight")):
+                parameter.normal_(0.0, std / (2 * self.config.num_layers) ** 0.5)
+            else:
+                parameter.normal_(0.0, std)
+
+    def forward(
+        self,
+        ids: Tensor,
+        position: Tensor,
+        mask: Mask | None,
+        pictures: Sequence[Tensor] = (),
+        patch_at: Tensor | None = None,
+        caches: list[Cache] | None = None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states [B, T, D] after the last norm; with `at` [N], flat places in [B * T], only theirs: [N, D].
+
+        ids: [B, T] int; position: [B, T, 3] int (order, row, column); mask: see `masks`.
+        pictures: groups [N, S, S', 3] uint8 of one size each; their P patches together, in reading order, are written
+        over the embeddings at the flat places patch_at [P] in [B * T]. caches: one a layer, filled in place.
+        """
+        x = self.embedding(ids)
+        if patch_at is not None and len(patch_at):
+            patches = torch.cat([self.patch_embedding(group) for group in pictures])
+            x = x.reshape(-1, x.shape[-1]).index_copy(0, patch_at, patches).view_as(x)
+        rotation = rotary(position, self.config.hidden_size // self.config.num_heads, self.config.rope_base)
+        last = len(self.blocks) - 1
+        for index, block in enumerate(self.blocks):
+            x = block(x, rotation, mask, caches[index] if caches else None, at if index == last else None)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[.., D] -> [.., V]."""
+        return F.linear(hidden, self.embedding.weight)
+
+    def make_caches(self, batch: int, capacity: int) -> list[Cache]:
+        """Empty caches for `batch` rows of at most `capacity` tokens."""
+        heads = self.config.num_heads
+        shape = (batch, heads, capacity, self.config.hidden_size // heads)
+        weight = self.embedding.weight
+        return [Cache(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.blocks]

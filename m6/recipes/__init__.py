@@ -1,0 +1,1 @@
+"""Whole run descriptions in Python."""

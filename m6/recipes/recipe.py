@@ -1,0 +1,34 @@
+"""Recipe: the whole description of a run, one section a stage, composed of the configs beside the code that uses them.
+
+A recipe file is Python with a function `recipe()` that returns one of these; it may start from another recipe:
+
+    from m6.recipes import quickstart
+
+    def recipe() -> Recipe:
+        return quickstart.recipe().override({"model.num_layers": 6})
+"""
+
+from m6.config import Config
+from m6.corpus.config import CorpusConfig
+from m6.model.config import ModelConfig
+from m6.tokenizer.config import TokenizerConfig
+from m6.train.config import EvaluateStage, PretrainStage, VQGANStage
+
+
+class Recipe(Config):
+    """A whole run, from the raw sources to the report."""
+
+    seed: int = 0
+    """Start of everything that is drawn by chance."""
+    corpus: CorpusConfig = CorpusConfig()
+    """Sources, rules and splits."""
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    """The vocabulary."""
+    vqgan: VQGANStage = VQGANStage()
+    """The image tokenizer."""
+    model: ModelConfig = ModelConfig()
+    """Size of the transformer."""
+    pretrain: PretrainStage = PretrainStage()
+    """Pretraining."""
+    evaluate: EvaluateStage = EvaluateStage()
+    """Evaluation."""

@@ -1,0 +1,100 @@
+"""The stages of a run in the order of the work: what each needs, and the function that does it.
+
+Every stage takes an opened run folder, works in its own folder of it, goes on where it was when it was stopped, and
+returns its figures. The code of a stage is imported when it starts, so that a help page imports none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m6.config import UserError
+from m6.recipes.recipe import Recipe
+from m6.run import Run, duration, read_done
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it does, in a line; the stages it reads; the sections of the recipe it is told by."""
+
+    summary: str
+    work: Callable[[Run, Recipe], Any]
+    needs: tuple[str, ...]
+    sections: tuple[str, ...]
+
+
+def _corpus(run: Run, recipe: Recipe) -> Any:
+    from m6.corpus.pipeline import build
+
+    return build(recipe.corpus, run.stage("corpus"), recipe.seed)
+
+
+def _tokenizer(run: Run, recipe: Recipe) -> Any:
+    from m6.tokenizer import train
+
+    return train.run(run, recipe.tokenizer)
+
+
+def _vqgan(run: Run, recipe: Recipe) -> Any:
+    from m6.train import vqgan
+
+    return vqgan.run(run, recipe.vqgan, recipe.seed)
+
+
+def _pretrain(run: Run, recipe: Recipe) -> Any:
+    from m6.train import pretrain
+
+    return pretrain.run(run, recipe.pretrain, recipe.model, recipe.vqgan.model.num_codes, recipe.seed)
+
+
+def _evaluate(run: Run, recipe: Recipe) -> Any:
+    from m6.train import evaluate
+
+    return evaluate.run(run, recipe.evaluate, recipe.seed)
+
+
+STAGES = {
+    "corpus": Stage("read, clean and deduplicate the sources into shards", _corpus, (), ("corpus",)),
+    "tokenizer": Stage("learn the vocabulary", _tokenizer, ("corpus",), ("tokenizer",)),
+    "vqgan": Stage("train the image tokenizer", _vqgan, ("corpus",), ("vqgan",)),
+    "pretrain": Stage(
+        "train the model on all objectives", _pretrain, ("corpus", "tokenizer", "vqgan"), ("model", "pretrain")
+    ),
+    "evaluate": Stage(
+        "score the model on held-out data, write the report", _evaluate, ("corpus", "tokenizer", "vqgan", "pretrain"),
+        ("evaluate",),
+    ),
+}  # fmt: skip
+
+
+def run_stage(name: str, folder: Path, recipe: Recipe) -> None:
+    """Do one stage in a run folder, or say that it is done. Raises UserError if an earlier stage is missing."""
+    stage = STAGES[name]
+    for earlier in stage.needs:
+        if read_done(folder, earlier) is None:
+            raise UserError(f"{name} needs the {earlier} of {folder}, run `m6 {earlier}` with the same words first")
+    run = Run.open(folder, recipe)
+    if run.done(name) is None:
+        run.stage(name)  # starts the clock, so that the seconds include the imports
+        figures = stage.work(run, recipe)
+        if run.done(name) is None:
+            run.finish(name, **(figures or {}))
+        fresh = True
+    else:
+        fresh = False
+    if name == "evaluate" and (fresh or not (run.folder / "report.html").exists()):
+        from m6.train import report
+
+        report.write(run)
+    print(_summary(name, folder, fresh), flush=True)
+
+
+def _summary(name: str, folder: Path, fresh: bool) -> str:
+    figures = read_done(folder, name) or {}
+    cost = f"{duration(figures['seconds'])}, at most {figures['peak_rss_gib']:.2f} GiB"
+    if fresh:
+        return f"{name}: done in {cost}"
+    return f"{name}: already done (in {cost}); to do it again, remove {folder / name} and what was made from it"

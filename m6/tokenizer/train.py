@@ -1,0 +1,50 @@
+"""Trains the text vocabulary on the training texts of a corpus and writes `tokenizer.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from m6.run import Run, write_atomic
+from m6.shards import Shards
+from m6.tokenizer.config import TokenizerConfig
+from m6.tokenizer.vocabulary import SPECIALS
+
+BYTES = [f"<0x{value:02X}>" for value in range(256)]
+
+
+def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
+    """A byte-pair tokenizer with byte fallback.
+
+    Pieces never cross punctuation, digits or spaces, and hold at most `max_piece` characters. The order of equally
+    frequent merges is that of `tokenizers`, which is the same on every machine.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=None, byte_fallback=True, fuse_unk=False))
+    width = config.max_piece
+    words = Regex(rf"\p{{Han}}{{1,{width}}}|[A-Za-z]{{1,{width}}}|.|\n")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(words, behavior="isolated")
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab_size,
+        special_tokens=[*SPECIALS, *BYTES],
+        limit_alphabet=config.vocab_size - len(SPECIALS) - len(BYTES),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def run(run: Run, config: TokenizerConfig) -> dict[str, float]:
+    """Trains on titles, texts and questions of the run's training documents; writes `tokenizer/tokenizer.json`."""
+    table = Shards(run.folder / "corpus").columns(["split", "source", "title", "text", "questions", "attributes"])
+    texts: list[str] = []
+    for row in table.to_pylist():
+        if row["split"] == "train":
+            asked = [words for question in row["questions"] for words in (question["question"], question["answer"])]
+            texts += [row["title"], row["text"], dict(row["attributes"] or []).get("form", ""), *asked]
+    tokenizer = train_tokenizer(texts, config)
+    write_atomic(run.stage("tokenizer") / "tokenizer.json", tokenizer.to_str(pretty=True))
+    characters = sum(len(text) for text in texts)
+    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False))
+    return {"size": tokenizer.get_vocab_size(), "characters": characters, "tokens_per_character": tokens / characters}

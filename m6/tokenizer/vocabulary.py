@@ -1,0 +1,38 @@
+"""Vocabulary: the one source of truth for id ranges.
+
+One table of ids serves text and pictures: `[0, text_size)` are the text entries (specials first), and
+`[text_size, size)` are the image codes. Everything that needs to know what an id is asks here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPECIALS = (
+    "<pad>",  # fills a row; never seen, never a target
+    "<text>",  # begins a text target
+    "<image>",  # begins a target of image codes
+    "<end>",  # ends a text target
+    "<mask>",  # stands for one masked span
+    "<match>",  # asks whether the text before it fits the picture
+)
+PAD, TEXT, IMAGE, END, MASK, MATCH = range(len(SPECIALS))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Sizes of the two ranges, and the questions one may ask of an id."""
+
+    text_size: int
+    num_codes: int
+
+    @property
+    def size(self) -> int:
+        return self.text_size + self.num_codes
+
+    def code_id(self, code: int) -> int:
+        """The id of image code `code` (0 to num_codes - 1)."""
+        return self.text_size + code
+
+    def is_code(self, token: int) -> bool:
+        return self.text_size <= token < self.size

@@ -1,0 +1,1 @@
+"""Runs: one loop, the image tokenizer, pretraining, evaluation."""

@@ -1,0 +1,84 @@
+"""Settings of the training loop. Free of torch, so that recipes and help stay light."""
+
+from typing import ClassVar
+
+from m6.config import Config
+from m6.data.config import DataConfig
+from m6.vqgan.config import VQGANConfig
+
+
+class OptimizerConfig(Config):
+    """Muon for the matrices of the blocks (if its rate is not 0), AdamW for all else; one schedule for both."""
+
+    learning_rate: float = 3e-3
+    """Peak rate of AdamW."""
+    muon_learning_rate: float = 0.02
+    """Peak rate of Muon; 0 gives every parameter to AdamW."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the first and second moment in AdamW."""
+    momentum: float = 0.95
+    """Momentum of Muon."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of matrices."""
+    warmup: float = 0.02
+    """Share of all steps over which the rate rises from 0."""
+    cooldown: float = 0.5
+    """Share of all steps, at the end, over which the rate falls linearly to `final_rate`."""
+    final_rate: float = 0.02
+    """Rate at the last step, as a share of the peak."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient of all parameters together."""
+
+
+class LoopConfig(Config):
+    """One loop for both trainings."""
+
+    may_change: ClassVar[tuple[str, ...]] = ("num_workers", "keep_checkpoints")
+
+    num_steps: int = 1000
+    """Updates in all."""
+    checkpoint_every: int = 100
+    """Updates between two checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay on disk."""
+    log_every: int = 10
+    """Updates between two rows of metrics."""
+    num_workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
+    num_threads: int = 0
+    """Threads of the computation; 0 takes one a core. A bit-exact resume needs the same number."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Rates and schedule."""
+
+
+class VQGANStage(Config):
+    """The image tokenizer and its training."""
+
+    model: VQGANConfig = VQGANConfig()
+    """Its shape."""
+    batch_size: int = 32
+    """Pictures in one step."""
+    loop: LoopConfig = LoopConfig()
+    """Its training."""
+
+
+class PretrainStage(Config):
+    """Pretraining on all objectives."""
+
+    data: DataConfig = DataConfig()
+    """What it is trained on."""
+    loop: LoopConfig = LoopConfig()
+    """The training."""
+
+
+class EvaluateStage(Config):
+    """What is scored."""
+
+    num_samples: int = 200
+    """Documents for each score, at the most."""
+    num_poems: int = 32
+    """Poems written for held-out titles."""
+    judge_scenes: int = 6000
+    """Fresh scenes on which the judge of paintings is trained, apart from the model."""
+    judge_steps: int = 500
+    """Updates of the judge."""

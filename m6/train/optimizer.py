@@ -1,0 +1,136 @@
+"""AdamW and Muon behind one object, and the schedule of their rates.
+
+Muon (Keller Jordan, 2024) replaces the momentum of a matrix by its nearest orthogonal matrix, found by a few
+Newton-Schulz steps. Matrices of one shape go through these steps together, as one batched product, which is what makes
+it cheap on a CPU; torch.optim.Muon takes them one by one and in bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m6.train.config import OptimizerConfig
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration
+NEWTON_SCHULZ_STEPS = 5
+
+
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """The nearest semi-orthogonal matrices, about: singular values end between 0.7 and 1.2. [N, R, C] -> [N, R, C]."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum with Nesterov's look-ahead, orthogonalised, scaled by sqrt(max(1, rows / columns)).
+
+    Takes matrices [R, C] and stacks of matrices [N, R, C]. Decoupled weight decay.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape[tuple(parameter.shape[-2:])].append(parameter)
+            for (rows, columns), parameters in by_shape.items():
+                updates = [self._momentum(parameter, group["momentum"]) for parameter in parameters]
+                stacked = orthogonalize(torch.cat([update.reshape(-1, rows, columns) for update in updates]))
+                scale = max(1.0, rows / columns) ** 0.5
+                start = 0
+                for parameter in parameters:
+                    count = parameter.numel() // (rows * columns)
+                    update = stacked[start : start + count].reshape(parameter.shape)
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(update, alpha=-group["lr"] * scale)
+                    start += count
+
+    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        gradient = parameter.grad
+        assert gradient is not None
+        state["momentum"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(state["momentum"], momentum)
+
+
+def rate_at(step: int, num_steps: int, config: OptimizerConfig) -> float:
+    """Share of the peak rate at update `step` (0 to num_steps - 1): warm-up, plateau, linear decay."""
+    rise = max(1, round(config.warmup * num_steps))
+    fall = max(1, round(config.cooldown * num_steps))
+    down = config.final_rate + (1 - config.final_rate) * (num_steps - 1 - step) / fall
+    return max(0.0, min(1.0, (step + 1) / rise, down))
+
+
+class Optimizers:
+    """All parameters of a model, split between Muon and AdamW.
+
+    `matrices` names the parameters that Muon takes; the embedding, norms and convolutions stay with AdamW.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig, num_steps: int, matrices: Iterable[str] = ()) -> None:
+        self.config = config
+        self.num_steps = num_steps
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        with_muon = set(matrices) if config.muon_learning_rate else set()
+        named = dict(model.named_parameters())
+        decayed = [p for name, p in named.items() if name not in with_muon and p.dim() >= 2]
+        plain = [p for name, p in named.items() if name not in with_muon and p.dim() < 2]
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        fused = all(parameter.is_floating_point() for parameter in self.parameters)
+        self.parts: list[tuple[torch.optim.Optimizer, float]] = [
+            (
+                torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused),
+                config.learning_rate,
+            )
+        ]
+        if with_muon:
+            muon = Muon(
+                [named[name] for name in sorted(with_muon)],
+                config.muon_learning_rate,
+                config.momentum,
+                config.weight_decay,
+            )
+            self.parts.append((muon, config.muon_learning_rate))
+
+    def clip(self) -> float:
+        """Scales the gradients to `clip_norm` at the most; returns their norm before."""
+        return float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
+
+    def step(self, step: int) -> float:
+        """One update at the rate of `step`, gradients cleared; returns the share of the peak rate."""
+        share = rate_at(step, self.num_steps, self.config)
+        for optimizer, peak in self.parts:
+            for group in optimizer.param_groups:
+                group["lr"] = peak * share
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return share
+
+    def zero_grad(self) -> None:
+        for optimizer, _ in self.parts:
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [optimizer.state_dict() for optimizer, _ in self.parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        for (optimizer, _), state in zip(self.parts, states, strict=True):
+            optimizer.load_state_dict(state)

@@ -1,0 +1,76 @@
+"""Pretraining: the transformer on all objectives of the mixture (paper section 3.3)."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from m6.config import UserError
+from m6.data.loader import Steps, batches
+from m6.data.mixture import Mixture
+from m6.data.packing import Batch
+from m6.model.config import ModelConfig
+from m6.model.masks import build_mask
+from m6.model.transformer import Transformer
+from m6.run import Run, read_metrics
+from m6.tokenizer.text import TextTokenizer
+from m6.tokenizer.vocabulary import Vocabulary
+from m6.train.config import PretrainStage
+from m6.train.loop import Task, train
+
+
+def token_losses(model: Transformer, batch: Batch) -> Tensor:
+    """Cross-entropy [N], nats, of every label of a batch, unweighted."""
+    mask = build_mask(batch.sample, batch.branch, batch.causal)
+    hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
+    return F.cross_entropy(model.logits(hidden), batch.labels, reduction="none")
+
+
+def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+    """The weighted mean over labels, and the plain sum and count of each objective."""
+    losses = token_losses(model, batch)
+    figures = {}
+    for index, name in enumerate(batch.objectives):
+        chosen = batch.objective == index
+        figures[f"loss/{name}"] = (float(losses.detach()[chosen].sum()), float(chosen.sum()))
+    return (losses * batch.weights).sum() / batch.weights.sum(), figures
+
+
+def muon_matrices(model: Transformer) -> tuple[str, ...]:
+    """The matrices of the blocks; embedding, patch projection and norms are AdamW's."""
+    return tuple(name for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() >= 2)
+
+
+def run(run: Run, stage: PretrainStage, model_config: ModelConfig, num_codes: int, seed: int) -> dict[str, Any]:
+    """Trains in the run folder's `pretrain`; returns the figures of the stage."""
+    if not stage.data.mixture:
+        raise UserError("pretrain.data.mixture is empty; a recipe names at least one source with its objectives")
+    tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
+    vocabulary = Vocabulary(tokenizer.size, num_codes)
+    codes = run.folder / "vqgan" / "codes"
+    mixture = Mixture(run.folder / "corpus", codes if codes.exists() else None, tokenizer, stage.data, seed)
+    steps = Steps(mixture, vocabulary, model_config.patch_size)
+    torch.manual_seed(seed)
+    model = Transformer(model_config, vocabulary.size)
+    task: Task[Batch] = Task(
+        model=model,
+        loss=lambda batch: batch_loss(model, batch),
+        batches=lambda start, stop, workers: batches(steps, start, stop, workers),
+        tokens=lambda batch: batch.num_tokens,
+        describe=lambda batch: ", ".join(batch.keys),
+        matrices=muon_matrices(model),
+    )
+    folder = run.stage("pretrain")
+    train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
+    rows = read_metrics(folder / "metrics.jsonl")
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "vocabulary": vocabulary.size,
+        "tokens": round(sum(row["tokens"] for row in rows)),
+        "tokens_per_second": round(median(row["tokens_per_second"] for row in rows), 1),
+        "loss": rows[-1]["loss"],
+    }

@@ -1,0 +1,176 @@
+"""Trains the image tokenizer on the pictures of the corpus, then writes the codes of every picture, row for row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from m6.config import UserError
+from m6.data.images import CODES_SCHEMA, decode_image
+from m6.data.mixture import shuffled
+from m6.run import Run, progress, read_metrics
+from m6.shards import Shards, write_shards
+from m6.train.checkpoint import use_cpu_well
+from m6.train.config import VQGANStage
+from m6.train.loop import Task, train
+from m6.vqgan.model import VQGAN
+
+ENCODE_BATCH = 64
+L1_WEIGHT = 0.1  # beside the squared error: keeps edges crisp at no cost in PSNR
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """[B, S, S, 3] uint8 -> [B, 3, S, S] float32 in -1 to 1, channels last in memory, which convolutions like."""
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """[B, 3, S, S] in -1 to 1 -> [B, S, S, 3] uint8."""
+    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def psnr(images: Tensor, others: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio [B] in dB of pictures [B, 3, S, S] in -1 to 1; identical pictures count as 100 dB."""
+    error = ((images - others) ** 2).mean(dim=(1, 2, 3)) / 4.0
+    return -10.0 * torch.log10(error.clamp_min(1e-10))
+
+
+class Pictures(Dataset[tuple[tuple[str, ...], np.ndarray]]):
+    """Step number -> ids and pixels [B, S, S, 3] of its training pictures, in equal parts from every source."""
+
+    def __init__(self, corpus: Path, batch_size: int, seed: int) -> None:
+        self._shards = Shards(corpus)
+        self._batch_size = batch_size
+        self._seed = seed
+        rows: dict[str, list[int]] = {}
+        for row, (source, split) in enumerate(picture_rows(self._shards)):
+            if split == "train":
+                rows.setdefault(source, []).append(row)
+        if not rows:
+            raise UserError(f"{corpus}: no training pictures here, and the image tokenizer needs some; add a source")
+        self._rows = list(rows.values())
+
+    def __getitem__(self, step: int) -> tuple[tuple[str, ...], np.ndarray]:
+        ids, pixels = [], []
+        for place in range(self._batch_size):
+            rows = self._rows[place % len(self._rows)]
+            index = (step * self._batch_size + place) // len(self._rows)
+            epoch, at = divmod(index, len(rows))
+            record = self._shards[rows[shuffled(at, len(rows), hash((self._seed, epoch)))]]
+            ids.append(record["id"])
+            pixels.append(decode_image(record["images"][0]["bytes"]))
+        return tuple(ids), np.stack(pixels)
+
+
+def picture_rows(shards: Shards) -> Iterator[tuple[str, str]]:
+    """Source and split of every row; a row without a picture gives ('', '')."""
+    table = shards.columns(["source", "split", "images"])
+    counts = table.column("images").combine_chunks().value_lengths().to_pylist()
+    columns = zip(table.column("source").to_pylist(), table.column("split").to_pylist(), counts, strict=True)
+    for source, split, count in columns:
+        yield (source, split) if count else ("", "")
+
+
+def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
+    """Trains in the run folder's `vqgan`, encodes the corpus, and returns the figures of the stage."""
+    pictures = Pictures(run.folder / "corpus", stage.batch_size, seed)
+    torch.manual_seed(seed)
+    model = VQGAN(stage.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def loss(batch: tuple[tuple[str, ...], np.ndarray]) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+        images = to_tensor(batch[1])
+        restored, _ = model(images)
+        error = restored - images
+        with torch.no_grad():
+            quality = float(psnr(images, restored.clamp(-1, 1)).mean())
+        return error.square().mean() + L1_WEIGHT * error.abs().mean(), {"psnr": (quality, 1.0)}
+
+    def batches(start: int, stop: int, workers: int) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+        return iter(
+            DataLoader(
+                pictures, batch_size=None, sampler=range(start, stop), num_workers=workers, collate_fn=lambda x: x
+            )
+        )
+
+    task = Task(
+        model=model,
+        loss=loss,
+        batches=batches,
+        tokens=lambda batch: len(batch[0]),
+        describe=lambda batch: ", ".join(batch[0]),
+    )
+    folder = run.stage("vqgan")
+    train(task, stage.loop, folder, "vqgan", run.config.model_dump(mode="json"))
+    codebook = encode_corpus(model, run.folder / "corpus", folder / "codes")
+    rows = read_metrics(folder / "metrics.jsonl")
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "pictures_per_second": round(median(row["tokens_per_second"] for row in rows), 1),
+        "psnr_train": rows[-1]["psnr"],
+        "psnr_heldout": codebook["psnr"],
+        "codebook_used": codebook["used"],
+        "codebook_perplexity": codebook["perplexity"],
+    }
+
+
+def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
+    """Codes of every picture of the corpus, as shards beside its rows; returns use of the code book and held-out PSNR.
+
+    `used` is the share of codes that training pictures use; `psnr` is the mean over held-out pictures of real sources
+    (composed scenes show training pictures, so they do not count), or over all held-out ones if there are no others.
+    """
+    use_cpu_well(0)
+    model.eval()
+    shards = Shards(corpus)
+    kinds = list(picture_rows(shards))
+    counts = torch.zeros(model.config.num_codes)
+    quality: dict[str, list[float]] = {}
+
+    def tables() -> Iterator[pa.Table]:
+        for start in progress(range(0, len(kinds), ENCODE_BATCH), "encode"):
+            rows = range(start, min(start + ENCODE_BATCH, len(kinds)))
+            seen = [row for row in rows if kinds[row][0]]
+            grids: dict[int, np.ndarray] = {}
+            if seen:
+                pixels = [decode_image(shards[row]["images"][0]["bytes"]) for row in seen]
+                images = to_tensor(np.stack(pixels))
+                codes = model.encode(images)
+                grids = dict(zip(seen, codes.numpy(), strict=True))
+                train_codes = codes[[kinds[row][1] == "train" for row in seen]]
+                counts.add_(torch.bincount(train_codes.flatten(), minlength=len(counts)))
+                held = [kinds[row][1] == "heldout" for row in seen]
+                if any(held):
+                    restored = model.decode(codes[held])
+                    for row, value in zip(
+                        [row for row in seen if kinds[row][1] == "heldout"], psnr(images[held], restored), strict=True
+                    ):
+                        quality.setdefault(kinds[row][0], []).append(float(value))
+            yield pa.Table.from_pylist([_code_row(grids.get(row)) for row in rows], schema=CODES_SCHEMA)
+
+    write_shards(folder, tables(), CODES_SCHEMA, rows_per_shard=16_384)
+    real = [value for source, values in quality.items() if source != "scenes" for value in values]
+    held = real or [value for values in quality.values() for value in values]
+    share = counts / counts.sum()
+    entropy = -float((share * share.clamp_min(1e-12).log()).sum())
+    return {
+        "used": float((counts > 0).float().mean()),
+        "perplexity": math.exp(entropy),
+        "psnr": sum(held) / len(held) if held else float("nan"),
+    }
+
+
+def _code_row(grid: np.ndarray | None) -> dict[str, Any]:
+    if grid is None:
+        return {"height": 0, "width": 0, "codes": []}
+    return {"height": grid.shape[0], "width": grid.shape[1], "codes": grid.flatten().tolist()}

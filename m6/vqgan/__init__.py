@@ -1,0 +1,1 @@
+"""The image tokenizer: pictures to discrete codes and back."""

@@ -1,0 +1,25 @@
+"""Shape of the image tokenizer. Free of torch, so that recipes and help stay light."""
+
+from math import prod
+
+from m6.config import Config
+
+
+class VQGANConfig(Config):
+    """Convolutional encoder and decoder around finite scalar quantisation."""
+
+    channels: tuple[int, ...] = (32, 64, 128)
+    """Width at each resolution, from half of the picture's side downwards; its length fixes the downsampling 2^n."""
+    num_blocks: int = 1
+    """Residual blocks at each resolution, on either side."""
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    """Quantisation levels of each latent channel; their product is the number of codes."""
+
+    @property
+    def num_codes(self) -> int:
+        return prod(self.levels)
+
+    @property
+    def downsample(self) -> int:
+        """Pixels of a picture's side to one code."""
+        return 2 ** len(self.channels)
