@@ -47,7 +47,7 @@ def _vqgan(run: Run, recipe: Recipe) -> Any:
 def _pretrain(run: Run, recipe: Recipe) -> Any:
     from m6.train import pretrain
 
-    return pretrain.run(run, recipe.pretrain, recipe.model, recipe.vqgan.model.num_codes, recipe.seed)
+    return pretrain.run(run, recipe.pretrain, recipe.model, recipe.vqgan.model, recipe.seed)
 
 
 def _evaluate(run: Run, recipe: Recipe) -> Any:

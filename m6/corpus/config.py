@@ -110,9 +110,9 @@ class ScenesConfig(SourceConfig):
     """Side of the canvas, pixels."""
     sides: tuple[int, ...] = (24, 28)
     """Longer side of a thing, pixels; one is drawn for each thing."""
-    jitter: int = 5
+    jitter: int = 6
     """How far a thing may lie from the centre of its place, pixels along either axis."""
-    raster: int = 4
+    raster: int = 8
     """Things start at multiples of this many pixels; 1 is anywhere."""
     heldout_share: float = Field(0.15, ge=0, le=1)
     """Share of the combinations that only held-out scenes show."""

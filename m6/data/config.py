@@ -31,5 +31,7 @@ class DataConfig(Config):
     """Mean length of a hidden span, tokens."""
     empty_prompt: float = 0.1
     """Share of pictures painted from an empty prompt, which guidance needs."""
+    max_questions: int = 4
+    """Questions asked about one picture in one sample, at the most."""
     max_text: int = 128
     """Tokens of a text, at the most; the rest is cut in training, refused in use."""

@@ -8,6 +8,7 @@ state of the data is the number of the step, whoever prepares it.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from math import floor
 from pathlib import Path
 
@@ -101,14 +102,12 @@ class Mixture:
         seeing: list[Branch] = []
         samples: list[Sample] = []
         for name, weight in entry.objectives.items():
-            branch = (SEEING.get(name) or STANDALONE[name])(document, self, rng)
-            if branch is None:
-                continue
-            branch = Branch(branch.objective, branch.prefix, branch.target, weight)
+            made = (SEEING.get(name) or STANDALONE[name])(document, self, rng)
+            branches = [replace(branch, weight=weight) for branch in made]
             if name in SEEING:
-                seeing.append(branch)
+                seeing += branches
             else:
-                samples.append(Sample(key, (), (branch,)))
+                samples += [Sample(key, (), (branch,)) for branch in branches]
         if seeing:
             samples.append(Sample(key, (self.picture(document),), tuple(seeing)))
         return samples

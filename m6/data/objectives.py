@@ -1,6 +1,6 @@
-"""The pretraining objectives: each is one function from a Document to a Branch (design: the Sample table).
+"""The pretraining objectives: each is one function from a Document to Branches of a Sample (design: the Sample table).
 
-A function returns None for a document that has nothing to offer it (no question, no keyword). Those of `SEEING` expect
+Most make one Branch; questions make one each; a document that has nothing to offer makes none. Those of `SEEING` expect
 the picture in the shared prefix, so that several of them share one picture; the others stand alone.
 """
 
@@ -31,57 +31,62 @@ class Context(Protocol):
     def unfitting_text(self, document: Document, rng: np.random.Generator) -> str: ...
 
 
-Objective = Callable[[Document, Context, np.random.Generator], Branch | None]
+Objective = Callable[[Document, Context, np.random.Generator], tuple[Branch, ...]]
 
 
-def language_modelling(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def language_modelling(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Text alone, from its first token."""
-    return Branch("language_modelling", (), Text(context.encode(document["text"])))
+    return (Branch("language_modelling", (), Text(context.encode(document["text"]))),)
 
 
-def text_denoising(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def text_denoising(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Text with masked spans in, the whole text out."""
     return _denoising("text_denoising", document, context, rng)
 
 
-def captioning(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def captioning(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Picture in, its text out."""
-    return Branch("captioning", (), Text(context.encode(document["text"])))
+    return (Branch("captioning", (), Text(context.encode(document["text"]))),)
 
 
-def image_denoising(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def image_denoising(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Picture and text with masked spans in, the whole text out."""
     return _denoising("image_denoising", document, context, rng)
 
 
-def matching(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def matching(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Picture and a text in, whether they fit out; half of the texts are hard negatives."""
     fits = bool(rng.random() < 0.5)
     text = document["text"] if fits else context.unfitting_text(document, rng)
     prefix = Text((*context.encode(text), MATCH))
-    return Branch("matching", (prefix,), Text(context.encode(YES if fits else NO)))
+    return (Branch("matching", (prefix,), Text(context.encode(YES if fits else NO))),)
 
 
-def visual_question_answering(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
-    """Picture and question in, answer out; one of the document's questions at random."""
-    if not document["questions"]:
-        return None
-    chosen = document["questions"][int(rng.integers(len(document["questions"])))]
-    prefix = Text(context.encode(chosen["question"]))
-    return Branch("visual_question_answering", (prefix,), Text(context.encode(chosen["answer"])))
+def visual_question_answering(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
+    """Picture and question in, answer out: up to `max_questions` of the document's, drawn at random."""
+    questions = document["questions"]
+    chosen = rng.permutation(len(questions))[: context.config.max_questions]
+    return tuple(
+        Branch(
+            "visual_question_answering",
+            (Text(context.encode(questions[index]["question"])),),
+            Text(context.encode(questions[index]["answer"])),
+        )
+        for index in chosen
+    )
 
 
-def poem(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def poem(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Title and form in, poem out."""
     prompt = poem_prompt(document["title"], document["attributes"].get("form", ""))
-    return Branch("poem", (Text(context.encode(prompt)),), Text(context.encode(document["text"])))
+    return (Branch("poem", (Text(context.encode(prompt)),), Text(context.encode(document["text"]))),)
 
 
-def text_to_image(document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def text_to_image(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Text in, image codes out; now and then from an empty prompt, for classifier-free guidance."""
     prompt = "" if rng.random() < context.config.empty_prompt else document["text"]
     prefix: tuple[Segment, ...] = (Text(context.encode(prompt)),) if prompt else ()
-    return Branch("text_to_image", prefix, context.codes(document))
+    return (Branch("text_to_image", prefix, context.codes(document)),)
 
 
 SEEING: dict[str, Objective] = {
@@ -127,9 +132,9 @@ def mask_spans(ids: Sequence[int], rng: np.random.Generator, share: float, mean_
     return tuple(masked)
 
 
-def _denoising(name: str, document: Document, context: Context, rng: np.random.Generator) -> Branch | None:
+def _denoising(name: str, document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     ids = context.encode(document["text"])
     if not ids:
-        return None
+        return ()
     masked = mask_spans(ids, rng, context.config.masked_share, context.config.mean_span)
-    return Branch(name, (Text(masked),), Text(ids))
+    return (Branch(name, (Text(masked),), Text(ids)),)

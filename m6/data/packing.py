@@ -90,7 +90,7 @@ class Run:
             self._add([TEXT, *target.ids], places, branch, labels)
         else:
             labels = [self.vocabulary.code_id(int(code)) for code in target.grid.flat]
-            places = [(order, 0, 0), *plane(order, *target.grid.shape)[:-1]]
+            places = plane(order, *target.grid.shape)  # each token stands at the cell that it predicts
             self._add([IMAGE, *labels[:-1]], places, branch, labels)
 
 

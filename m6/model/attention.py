@@ -4,7 +4,8 @@ Every token stands at a point (order, row, column). Text lies on the first axis 
 one step of order and spreads its patches or codes over rows and columns, which count from 1. The three axes share the
 rotary pairs of a head: half for order, a quarter each for row and column. Seen from a text token (row 0, column 0) the
 rotation of a picture token tells its absolute place, seen from another picture token their offset: so one mechanism
-gives text its order, pictures their plane, and words like "left" something to hold on to.
+gives text its order, pictures their plane, and words like "left" something to hold on to. A token of a picture being
+painted stands at the cell that it predicts, not at the one it shows, so that position says what is asked for.
 """
 
 from __future__ import annotations

@@ -20,8 +20,13 @@ class ModelConfig(Config):
     """Inner width of the feed-forward layers; the paper's sizes use 4 x hidden_size."""
     patch_size: int = 8
     """Side of a picture patch, pixels."""
-    stem: Literal["convolutional", "linear"] = "convolutional"
-    """How pixels become patches; "convolutional" needs a patch_size that is a power of two, 4 or more."""
+    stem: Literal["backbone", "convolutional", "linear"] = "linear"
+    """How pixels become patches: frozen features of a trained network (as in the paper), convolutions (patch_size must
+    be 4, 8, 16, ...), or one projection."""
+    backbone_channels: int = 128
+    """Width of the features that the backbone gives; its patches must be of patch_size."""
+    max_side: int = 64
+    """Rows and columns of a picture, patches or codes, at the most."""
     rope_base: float = 10_000.0
     """Base of the rotary wavelengths of text; pictures use a shorter one, see `attention.rotary`."""
     init_std: float = 0.02

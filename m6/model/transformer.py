@@ -52,13 +52,15 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """M6 of any size. `vocab_size` counts text entries and image codes together."""
+    """M6 of any size. `vocab_size` counts text entries and image codes together; `backbone` is for that stem only."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+    def __init__(self, config: ModelConfig, vocab_size: int, backbone: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(vocab_size, config.hidden_size)
-        self.patch_embedding = PatchEmbedding(config)
+        self.row_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
+        self.column_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
+        self.patch_embedding = PatchEmbedding(config, backbone)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.hidden_size, bias=False)
         self.reset_parameters()
@@ -70,6 +72,8 @@ class Transformer(nn.Module):
         of this size the first loss is close to ln(V)."""
         std = self.config.init_std
         for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue  # a backbone keeps what it learnt
             if parameter.dim() < 2:
                 parameter.fill_(1.0)
             elif name.endswith(("out.weight", "down.weight")):
@@ -97,6 +101,7 @@ class Transformer(nn.Module):
         if patch_at is not None and len(patch_at):
             patches = torch.cat([self.patch_embedding(group) for group in pictures])
             x = x.reshape(-1, x.shape[-1]).index_copy(0, patch_at, patches).view_as(x)
+        x = x + self.row_embedding(position[..., 1]) + self.column_embedding(position[..., 2])
         rotation = rotary(position, self.config.hidden_size // self.config.num_heads, self.config.rope_base)
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):

@@ -1,14 +1,16 @@
 """Picture input: pixels to one vector of the residual stream a patch.
 
-The paper gives each of 16 patches to a ResNet-50 (section 3.1). Here a patch is smaller and its pixels are read by the
-model itself, so that any size and aspect ratio fits and nothing pretrained is needed: by one projection (ViT), or by
-a few strided convolutions, which learn much faster on little data (Xiao et al. 2021, arXiv 2106.14881).
+Three stems behind one interface, for any size and aspect ratio. "backbone": frozen features of a network trained on
+pictures, as the paper takes them from a ResNet-50 (section 3.1); here the encoder of the project's own image tokenizer,
+so that nothing has to be downloaded. "convolutional": a few strided convolutions, trained along. "linear": one
+projection, as in ViT, which needs the most data.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,19 +38,39 @@ class ConvolutionalStem(nn.Module):
         return x
 
 
+class BackboneStem(nn.Module):
+    """[N, 3, S, S'] in -1 to 1 -> [N, D, S / patch, S' / patch]: frozen features, normalised, then projected."""
+
+    def __init__(self, config: ModelConfig, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(False)
+        self.project = nn.Conv2d(config.backbone_channels, config.hidden_size, 1, bias=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.backbone(pixels)
+            features = F.layer_norm(features.movedim(1, -1), features.shape[1:2]).movedim(-1, 1)
+        return self.project(features)
+
+
+def make_stem(config: ModelConfig, backbone: nn.Module | None) -> nn.Module:
+    """The stem that the config names."""
+    if config.stem == "backbone":
+        assert backbone is not None, "a model with stem 'backbone' is made with one"
+        return BackboneStem(config, backbone)
+    if config.stem == "convolutional":
+        return ConvolutionalStem(config)
+    return nn.Conv2d(3, config.hidden_size, config.patch_size, stride=config.patch_size, bias=False)
+
+
 class PatchEmbedding(nn.Module):
     """Pictures [N, S, S', 3] uint8 -> [N * P, D], patches in reading order."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, backbone: nn.Module | None = None) -> None:
         super().__init__()
-        size = config.patch_size
-        self.stem = (
-            ConvolutionalStem(config)
-            if config.stem == "convolutional"
-            else nn.Conv2d(3, config.hidden_size, size, stride=size, bias=False)
-        )
+        self.stem = make_stem(config, backbone)
         self.norm = nn.LayerNorm(config.hidden_size, elementwise_affine=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = pixels.permute(0, 3, 1, 2).to(next(self.parameters()).dtype)
-        return self.norm(self.stem(x / 127.5 - 1.0).flatten(2).transpose(1, 2).flatten(0, 1))
+        x = pixels.permute(0, 3, 1, 2).to(next(self.parameters()).dtype) / 127.5 - 1.0
+        return self.norm(self.stem(x).flatten(2).transpose(1, 2).flatten(0, 1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections import Counter
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -17,21 +20,33 @@ BYTES = [f"<0x{value:02X}>" for value in range(256)]
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     """A byte-pair tokenizer with byte fallback.
 
-    Pieces never cross punctuation, digits or spaces, and hold at most `max_piece` characters. The order of equally
-    frequent merges is that of `tokenizers`, which is the same on every machine.
+    Pieces never cross punctuation, digits or spaces, and hold at most `max_piece` characters. The most frequent
+    characters come in, among equals those of the lower code point, so that the same texts give the same vocabulary
+    (`tokenizers` itself picks among equals by chance). Specials and bytes stand first in the vocabulary, but no text
+    is taken for one of them: "<mask>" in a text is six characters.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=None, byte_fallback=True, fuse_unk=False))
+    reserved = [*SPECIALS, *BYTES]
+    texts = list(texts)
+    counts = Counter(itertools.chain.from_iterable(texts))
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    alphabet = ranked[: max(0, config.vocab_size - len(reserved))]
+    learner = Tokenizer(models.BPE())
     width = config.max_piece
     words = Regex(rf"\p{{Han}}{{1,{width}}}|[A-Za-z]{{1,{width}}}|.|\n")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(words, behavior="isolated")
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    learner.pre_tokenizer = pre_tokenizers.Split(words, behavior="isolated")
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,
-        special_tokens=[*SPECIALS, *BYTES],
-        limit_alphabet=config.vocab_size - len(SPECIALS) - len(BYTES),
+        special_tokens=reserved,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    learner.train_from_iterator(texts, trainer)
+    learnt = json.loads(learner.to_str())["model"]
+    merges = [tuple(merge) for merge in learnt["merges"]]
+    tokenizer = Tokenizer(models.BPE(learnt["vocab"], merges, byte_fallback=True))
+    tokenizer.pre_tokenizer = learner.pre_tokenizer
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return tokenizer
 
 

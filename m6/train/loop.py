@@ -57,7 +57,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
     folder.mkdir(parents=True, exist_ok=True)
     optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices)
     start = checkpoint.resume(folder, task.model, optimizers)
-    metrics = Metrics(folder / "metrics.jsonl", start)
+    metrics = Metrics(folder / "metrics.jsonl", start + 1)  # rows are named by finished updates
     task.model.train()
     window = Window()
     with progress(config.num_steps, name, start=start) as bar:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m6.config import UserError
@@ -19,8 +20,11 @@ from m6.model.transformer import Transformer
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
+from m6.train import checkpoint
 from m6.train.config import PretrainStage
 from m6.train.loop import Task, train
+from m6.vqgan.config import VQGANConfig
+from m6.vqgan.model import VQGAN
 
 
 def token_losses(model: Transformer, batch: Batch) -> Tensor:
@@ -45,17 +49,31 @@ def muon_matrices(model: Transformer) -> tuple[str, ...]:
     return tuple(name for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() >= 2)
 
 
-def run(run: Run, stage: PretrainStage, model_config: ModelConfig, num_codes: int, seed: int) -> dict[str, Any]:
+def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.Module | None:
+    """The trained image tokenizer's encoder, if the model reads pictures with it. UserError if the two do not fit."""
+    if model.stem != "backbone":
+        return None
+    if (model.patch_size, model.backbone_channels) != (config.downsample, config.channels[-1]):
+        raise UserError(
+            f"model.patch_size {model.patch_size} and model.backbone_channels {model.backbone_channels} must be those of "
+            f"the image tokenizer, {config.downsample} and {config.channels[-1]}, for model.stem 'backbone'"
+        )
+    vqgan = VQGAN(config)
+    checkpoint.load_weights(checkpoint.newest(folder, "vqgan"), vqgan)
+    return vqgan.backbone()
+
+
+def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
     """Trains in the run folder's `pretrain`; returns the figures of the stage."""
     if not stage.data.mixture:
         raise UserError("pretrain.data.mixture is empty; a recipe names at least one source with its objectives")
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
-    vocabulary = Vocabulary(tokenizer.size, num_codes)
+    vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
     mixture = Mixture(run.folder / "corpus", codes if codes.exists() else None, tokenizer, stage.data, seed)
     steps = Steps(mixture, vocabulary, model_config.patch_size)
     torch.manual_seed(seed)
-    model = Transformer(model_config, vocabulary.size)
+    model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
     task: Task[Batch] = Task(
         model=model,
         loss=lambda batch: batch_loss(model, batch),
@@ -68,7 +86,7 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, num_codes: in
     train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
     rows = read_metrics(folder / "metrics.jsonl")
     return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         "vocabulary": vocabulary.size,
         "tokens": round(sum(row["tokens"] for row in rows)),
         "tokens_per_second": round(median(row["tokens_per_second"] for row in rows), 1),

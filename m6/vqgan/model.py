@@ -7,6 +7,8 @@ book without tricks. Any side divisible by `downsample` works, since all of it i
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,6 +72,10 @@ class VQGAN(nn.Module):
         """images: [B, 3, S, S] in -1 to 1. Returns the reconstruction of the same form and codes [B, S / f, S / f]."""
         latent, codes = self.quantizer(self.encoder(images))
         return self.decoder(latent), codes
+
+    def backbone(self) -> nn.Module:
+        """A copy of the encoder up to its last features [B, channels[-1], S / f, S / f], to read pictures with."""
+        return copy.deepcopy(self.encoder[:-1])
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

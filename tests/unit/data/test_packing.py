@@ -1,0 +1,75 @@
+"""Packing: what stands in a row does not change what a sample is worth."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from m6.data.packing import assign_rows, pack, plane
+from m6.data.sample import Branch, Sample, Text
+from m6.model.config import ModelConfig
+from m6.model.masks import build_mask
+from m6.model.transformer import Transformer
+from m6.tokenizer.vocabulary import END, TEXT
+from tests.unit.data.examples import VOCABULARY, mixed_samples
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    torch.manual_seed(0)
+    config = ModelConfig(num_layers=2, hidden_size=64, num_heads=2, ffn_size=128, init_std=0.1)
+    return Transformer(config, VOCABULARY.size).eval()
+
+
+def sample_losses(model: Transformer, samples: list[Sample], row_length: int) -> Tensor:
+    """The sum of the losses of every sample."""
+    batch = pack(samples, VOCABULARY, 8, row_length)
+    mask = build_mask(batch.sample, batch.branch, batch.causal)
+    hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
+    losses = F.cross_entropy(model.logits(hidden), batch.labels, reduction="none")
+    return torch.zeros(len(samples)).index_add(0, batch.label_sample, losses.detach())
+
+
+@pytest.mark.parametrize("row_length", [64, 100, 1000])
+def test_packed_equals_unpacked(model: Transformer, row_length: int) -> None:
+    samples = mixed_samples()
+    alone = torch.cat([sample_losses(model, [sample], 0) for sample in samples])
+    torch.testing.assert_close(sample_losses(model, samples, row_length), alone, atol=1e-5, rtol=1e-5)
+
+
+def test_branches_of_one_sample_equal_samples_of_one_branch(model: Transformer) -> None:
+    shared = mixed_samples()[2]
+    apart = [Sample(branch.objective, shared.prefix, (branch,)) for branch in shared.branches]
+    together = sample_losses(model, [shared], 0)
+    torch.testing.assert_close(together, sample_losses(model, apart, 0).sum()[None], atol=1e-5, rtol=1e-5)
+
+
+def test_a_sample_by_hand() -> None:
+    sample = Sample("k", (Text((300, 301)),), (Branch("captioning", (Text((302,)),), Text((303, 304)), 0.5),))
+    batch = pack([sample], VOCABULARY, 8, 0)
+    assert batch.ids.tolist() == [[300, 301, 302, TEXT, 303, 304]]
+    assert batch.position[0, :, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert batch.branch.tolist() == [[0, 0, 1, 1, 1, 1]]
+    assert batch.causal.tolist() == [[False, False, False, True, True, True]]
+    assert batch.label_at.tolist() == [3, 4, 5]
+    assert batch.labels.tolist() == [303, 304, END]
+    assert batch.weights.tolist() == [0.5, 0.5, 0.5]
+    assert batch.num_tokens == 6
+
+
+def test_pictures_lie_on_a_plane() -> None:
+    assert plane(7, 2, 2) == [(7, 1, 1), (7, 1, 2), (7, 2, 1), (7, 2, 2)]
+
+
+@pytest.mark.parametrize(("lengths", "row_length"), [([5, 3, 3, 2, 2, 1], 8), ([9, 1], 8), ([4] * 7, 8), ([1], 0)])
+def test_rows_hold_every_sample_once_and_are_not_overfull(lengths: list[int], row_length: int) -> None:
+    rows = assign_rows(lengths, row_length)
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    for row in rows:
+        assert sum(lengths[index] for index in row) <= row_length or len(row) == 1
+
+
+def test_packing_wastes_little() -> None:
+    lengths = [len(sample.branches) * 20 + 30 for sample in mixed_samples()] * 10
+    rows = assign_rows(lengths, 256)
+    assert sum(lengths) / (256 * len(rows)) > 0.9

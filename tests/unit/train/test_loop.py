@@ -1,0 +1,153 @@
+"""The loop: resumed equals unbroken bit for bit, a first batch can be learnt by heart, a bad loss stops before harm."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from m6.config import UserError
+from m6.data.config import DataConfig, Entry
+from m6.data.loader import Steps, batches
+from m6.data.mixture import Mixture
+from m6.data.packing import Batch
+from m6.model.config import ModelConfig
+from m6.model.transformer import Transformer
+from m6.run import read_metrics
+from m6.tokenizer.vocabulary import Vocabulary
+from m6.train import checkpoint
+from m6.train.config import LoopConfig, OptimizerConfig
+from m6.train.loop import NonFiniteLossError, Task, train
+from m6.train.pretrain import batch_loss, muon_matrices
+from tests.unit.small_corpus import tokenizer, write_corpus
+
+DATA = DataConfig(
+    mixture=(
+        Entry(source="emoji", samples=2, objectives={"captioning": 1.0, "matching": 0.5, "image_denoising": 0.5}),
+        Entry(source="scenes", samples=2, objectives={"captioning": 1.0, "visual_question_answering": 1.0}),
+        Entry(source="poems", samples=1, objectives={"poem": 1.0}),
+    ),
+    image_input="pixels",
+)
+SIZE = ModelConfig(num_layers=2, hidden_size=64, num_heads=2, ffn_size=128)
+LOOP = LoopConfig(num_steps=6, checkpoint_every=2, log_every=1, keep_checkpoints=2)
+
+
+class Interrupted(BaseException):
+    """Stands for a kill: nothing of the program runs after it."""
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    folder = tmp_path_factory.mktemp("corpus")
+    text = tokenizer(write_corpus(folder))
+    return Steps(Mixture(folder, None, text, DATA, seed=0), Vocabulary(text.size, 100), 8)
+
+
+def make_task(steps: Steps, *, stop_at: int | None = None) -> Task[Batch]:
+    torch.manual_seed(0)
+    model = Transformer(SIZE, steps.vocabulary.size)
+
+    def interrupted(start: int, stop: int, workers: int) -> Iterator[Batch]:
+        for number, batch in enumerate(batches(steps, start, stop, workers), start=start):
+            if number == stop_at:
+                raise Interrupted
+            yield batch
+
+    return Task(
+        model=model,
+        loss=lambda batch: batch_loss(model, batch),
+        batches=interrupted,
+        tokens=lambda batch: batch.num_tokens,
+        describe=lambda batch: ", ".join(batch.keys),
+        matrices=muon_matrices(model),
+    )
+
+
+def weights(task: Task[Batch]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 5])
+def test_resumed_equals_unbroken_also_from_two_workers_to_none(steps: Steps, tmp_path: Path, killed_at: int) -> None:
+    whole = make_task(steps)
+    train(whole, LOOP, tmp_path / "whole", "test", {})
+    with pytest.raises(Interrupted):
+        train(make_task(steps, stop_at=killed_at), LOOP.override({"num_workers": 2}), tmp_path / "cut", "test", {})
+    again = make_task(steps)
+    train(again, LOOP, tmp_path / "cut", "test", {})
+    expected = weights(whole)
+    for name, tensor in weights(again).items():
+        assert torch.equal(tensor, expected[name]), name
+    losses = [[row["loss"] for row in read_metrics(tmp_path / run / "metrics.jsonl")] for run in ("whole", "cut")]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == LOOP.num_steps
+
+
+def test_old_checkpoints_go_and_the_newest_stay(steps: Steps, tmp_path: Path) -> None:
+    train(make_task(steps), LOOP, tmp_path, "test", {"a": 1})
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000004", "step-00000006"]
+    assert json.loads((tmp_path / "step-00000006" / "state.json").read_text())["config"] == {"a": 1}
+
+
+def test_a_first_batch_of_eight_samples_is_learnt_by_heart(steps: Steps, tmp_path: Path) -> None:
+    """Eight samples, a hundred updates: the loss falls below 0.05."""
+    first = [sample for step in range(2) for sample in steps.mixture.samples(step)][:8]
+    from m6.data.packing import pack
+
+    batch = pack(first, steps.vocabulary, 8, 256)
+    task = make_task(steps)
+    task.batches = lambda start, stop, workers: iter([batch] * (stop - start))
+    loop = LoopConfig(num_steps=150, checkpoint_every=150, optimizer=OptimizerConfig(learning_rate=1e-2))
+    train(task, loop, tmp_path, "test", {})
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["loss"] < 0.05
+
+
+def test_metrics_tell_the_loss_of_every_objective(steps: Steps, tmp_path: Path) -> None:
+    train(make_task(steps), LOOP, tmp_path, "test", {})
+    row = read_metrics(tmp_path / "metrics.jsonl")[-1]
+    objectives = {name for entry in DATA.mixture for name in entry.objectives}
+    assert {name.removeprefix("loss/") for name in row if name.startswith("loss/")} == objectives
+    assert row["tokens"] == steps[5].num_tokens
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(steps: Steps, tmp_path: Path) -> None:
+    task = make_task(steps)
+    sound = task.loss
+    count = iter(range(100))
+
+    def loss(batch: Batch) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+        value, figures = sound(batch)
+        return (value * float("nan") if next(count) == 3 else value), figures
+
+    task.loss = loss
+    with pytest.raises(NonFiniteLossError, match=r"step 3: loss nan.*nothing was updated.*emoji/"):
+        train(task, LOOP, tmp_path, "test", {})
+    assert all(torch.isfinite(tensor).all() for tensor in task.model.state_dict().values())
+    assert checkpoint.checkpoints(tmp_path)[-1].name == "step-00000002"
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_checkpoint_cut_short_is_refused_and_left_as_it_is(steps: Steps, tmp_path: Path, file: str) -> None:
+    train(make_task(steps), LOOP, tmp_path, "test", {})
+    path = tmp_path / "step-00000006" / file
+    cut = path.read_bytes()[:100]
+    path.write_bytes(cut)
+    with pytest.raises(UserError, match=r"remove .*step-00000006 to go on from the one before"):
+        train(make_task(steps), LOOP.override({"num_steps": 8}), tmp_path, "test", {})
+    assert path.read_bytes() == cut
+
+
+def test_optimizer_state_survives_flattening() -> None:
+    layer = nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(3)).sum().backward()
+    optimizer.step()
+    states = [optimizer.state_dict()]
+    again = checkpoint.unflatten_state(checkpoint.flatten_state(states), states)
+    assert again[0]["param_groups"] == states[0]["param_groups"]
+    for index, values in states[0]["state"].items():
+        for key, value in values.items():
+            assert torch.equal(again[0]["state"][index][key], value)
