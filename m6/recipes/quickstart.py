@@ -30,7 +30,7 @@ def recipe() -> Recipe:
                 optimizer=OptimizerConfig(learning_rate=3e-3, muon_learning_rate=0.0, cooldown=0.6),
             ),
         ),
-        model=ModelConfig(num_layers=4, hidden_size=192, num_heads=4, ffn_size=768),
+        model=ModelConfig(num_layers=4, hidden_size=192, num_heads=4, ffn_size=768, stem="backbone"),
         pretrain=PretrainStage(
             data=DataConfig(
                 mixture=(

@@ -8,11 +8,18 @@ def recipe() -> Recipe:
     """The quickstart, cut down."""
     return quickstart.recipe().override(
         {
-            "tokenizer.vocab_size": 2000,
-            "vqgan.loop.num_steps": 20,
-            "vqgan.loop.checkpoint_every": 10,
-            "pretrain.loop.num_steps": 20,
-            "pretrain.loop.checkpoint_every": 10,
+            "corpus.emoji.most": 300,
+            "corpus.poems.most": 300,
+            "corpus.scenes.train": 400,
+            "corpus.scenes.heldout": 100,
+            "tokenizer.vocab_size": 1500,
+            "vqgan.loop.num_steps": 16,
+            "vqgan.loop.checkpoint_every": 8,
+            "pretrain.loop.num_steps": 12,
+            "pretrain.loop.checkpoint_every": 6,
             "evaluate.num_samples": 8,
+            "evaluate.num_poems": 2,
+            "evaluate.judge_scenes": 100,
+            "evaluate.judge_steps": 5,
         }
     )

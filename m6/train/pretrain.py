@@ -55,8 +55,8 @@ def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.M
         return None
     if (model.patch_size, model.backbone_channels) != (config.downsample, config.channels[-1]):
         raise UserError(
-            f"model.patch_size {model.patch_size} and model.backbone_channels {model.backbone_channels} must be those of "
-            f"the image tokenizer, {config.downsample} and {config.channels[-1]}, for model.stem 'backbone'"
+            f"model.patch_size {model.patch_size} and model.backbone_channels {model.backbone_channels} must be those "
+            f"of the image tokenizer, {config.downsample} and {config.channels[-1]}, for model.stem 'backbone'"
         )
     vqgan = VQGAN(config)
     checkpoint.load_weights(checkpoint.newest(folder, "vqgan"), vqgan)

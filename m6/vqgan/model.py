@@ -17,15 +17,31 @@ from vector_quantize_pytorch import FSQ
 from m6.vqgan.config import VQGANConfig
 
 
-class ResidualBlock(nn.Module):
-    """Norm, activation, 3x3 convolution, twice, beside a residual path."""
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each place: [B, C, S, S'] -> the same.
+
+    Group norm, the custom here, takes its statistics from the whole picture, so that the code of one thing changes
+    with every other thing in the picture; the transformer would have to learn that too.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(8, channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(8, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias).movedim(-1, 1)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, activation, convolution, twice, beside a residual path."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, kernel, padding="same")
+        self.norm2 = ChannelNorm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, kernel, padding="same")
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,28 +50,32 @@ class ResidualBlock(nn.Module):
 
 
 def encoder(config: VQGANConfig) -> nn.Sequential:
-    """[B, 3, S, S] -> [B, len(levels), S / f, S / f]. Folds pixels into channels at each resolution."""
+    """[B, 3, S, S] -> [B, len(levels), S / f, S / f]; each resolution folds 2 x 2 places into one.
+
+    Its eye is narrow on purpose: a code sees its own patch and some pixels around it, so that a thing has the same
+    codes wherever on the grid it lies and whatever lies beside it.
+    """
     layers: list[nn.Module] = []
     width = 3
-    for channels in config.channels:
-        layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * width, channels, 3 if width > 3 else 1, padding="same")]
-        layers += [ResidualBlock(channels) for _ in range(config.num_blocks)]
+    for level, channels in enumerate(config.channels):
+        kernel = 3 if level < len(config.channels) - 1 else 1
+        layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * width, channels, 1)]
+        layers += [ResidualBlock(channels, kernel) for _ in range(config.num_blocks)]
         width = channels
-    return nn.Sequential(*layers, nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, len(config.levels), 1))
+    return nn.Sequential(*layers, ChannelNorm(width), nn.SiLU(), nn.Conv2d(width, len(config.levels), 1))
 
 
 def decoder(config: VQGANConfig) -> nn.Sequential:
-    """[B, len(levels), S / f, S / f] -> [B, 3, S, S], the encoder in reverse."""
+    """[B, len(levels), S / f, S / f] -> [B, 3, S, S], from the coarsest resolution to the finest."""
     width = config.channels[-1]
     layers: list[nn.Module] = [nn.Conv2d(len(config.levels), width, 3, padding=1)]
     for channels in reversed(config.channels):
         if channels != width:
             layers += [nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
-        layers += [ResidualBlock(channels) for _ in range(config.num_blocks)]
+        layers += [ResidualBlock(channels, 3) for _ in range(config.num_blocks)]
         width = channels
-    return nn.Sequential(
-        *layers, nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2)
-    )
+    layers += [ChannelNorm(width), nn.SiLU(), nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2)]
+    return nn.Sequential(*layers)
 
 
 class VQGAN(nn.Module):

@@ -1,5 +1,7 @@
 """Each objective on real Documents, against its row of the Sample table."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -109,4 +111,4 @@ def test_spans_hide_the_share_and_leave_one_mask_each(length: int) -> None:
         assert kept == sorted(kept)
         assert length - len(kept) == max(1, round(0.15 * length)) or length < 8
         assert 1 <= masked.count(MASK) <= length - len(kept)
-        assert not any(a == b == MASK for a, b in zip(masked, masked[1:], strict=False))
+        assert not any(a == b == MASK for a, b in pairwise(masked))
