@@ -61,7 +61,7 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, path: Path | str, section: str | None = None) -> Self:
-        """The config saved at `path` by `write`, or one section of it. Raises UserError if it is missing or wrong."""
+        """The config saved at `path` by `write`, or a section of it ("vqgan.model"). UserError if it is wrong or not there."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -69,9 +69,10 @@ class Config(BaseModel):
         except ValueError as error:  # both broken JSON and broken UTF-8
             raise UserError(f"{path}: not a config, {error}") from None
         if section is not None:
-            if not isinstance(values, dict) or section not in values:
-                raise UserError(f"{path}: no section {section!r}")
-            values = values[section]
+            for name in section.split("."):
+                if not isinstance(values, dict) or name not in values:
+                    raise UserError(f"{path}: no section {section!r}")
+                values = values[name]
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -12,6 +12,8 @@ class Entry(Config):
     """Source of the documents, as the corpus names it."""
     samples: float
     """Documents taken from it in one step; a fraction is a document every few steps."""
+    categories: tuple[str, ...] = ()
+    """Only documents whose attribute `category` is one of these; empty takes all."""
     objectives: dict[str, float]
     """Objectives made of each document, with the weight of their loss."""
 

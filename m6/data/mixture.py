@@ -7,6 +7,7 @@ state of the data is the number of the step, whoever prepares it.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import replace
 from math import floor
@@ -56,11 +57,9 @@ class Mixture:
         self._shards = Shards(corpus)
         self._codes = CodeStore(codes) if codes else None
         self._row_of: dict[str, int] = {}
-        self._rows: dict[str, list[int]] = defaultdict(list)
-        self._alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._alike: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._index()
-        for entry in config.mixture:
-            self._check(entry)
+        self._rows = [self._rows_of(entry) for entry in config.mixture]
 
     def _index(self) -> None:
         """Notes the training rows of every source, and which of them are alike (one category)."""
@@ -69,18 +68,27 @@ class Mixture:
         for row, (identity, source, split, attributes) in enumerate(zip(*columns, strict=True)):
             self._row_of[identity] = row
             if split == "train":
-                self._rows[source].append(row)
-                self._alike[source, dict(attributes or []).get("category", "")].append(row)
+                self._alike[source][dict(attributes or []).get("category", "")].append(row)
 
-    def _check(self, entry: Entry) -> None:
-        if entry.source not in self._rows:
-            raise UserError(
-                f"mixture: the corpus has no training documents of source '{entry.source}'; "
-                f"it has {', '.join(sorted(self._rows)) or 'none at all'}"
-            )
+    def _rows_of(self, entry: Entry) -> list[int]:
+        """The training rows that a line of the mixture draws from. UserError if it names what is not there."""
         for name in entry.objectives:
             if name not in SEEING and name not in STANDALONE:
                 raise UserError(f"mixture: unknown objective '{name}'; known are {', '.join([*SEEING, *STANDALONE])}")
+        if entry.source not in self._alike:
+            raise UserError(
+                f"mixture: the corpus has no training documents of source '{entry.source}'; "
+                f"it has {', '.join(sorted(self._alike)) or 'none at all'}"
+            )
+        groups = self._alike[entry.source]
+        unknown = [category for category in entry.categories if category not in groups]
+        if unknown:
+            raise UserError(
+                f"mixture: source '{entry.source}' has no training documents of category '{unknown[0]}'; "
+                f"it has {', '.join(groups)}"
+            )
+        chosen = (rows for name, rows in groups.items() if not entry.categories or name in entry.categories)
+        return sorted(itertools.chain.from_iterable(chosen))
 
     def document(self, row: int) -> Document:
         return from_row(self._shards[row])
@@ -94,7 +102,7 @@ class Mixture:
         return made
 
     def _make(self, number: int, entry: Entry, index: int) -> list[Sample]:
-        rows = self._rows[entry.source]
+        rows = self._rows[number]
         epoch, place = divmod(index, len(rows))
         document = self.document(rows[shuffled(place, len(rows), hash((self.seed, number, epoch)))])
         rng = np.random.default_rng((self.seed, number, index))
@@ -131,8 +139,9 @@ class Mixture:
         if known:
             texts = known.split("\n")
             return texts[int(rng.integers(len(texts)))]
-        alike = self._alike[document["source"], document["attributes"].get("category", "")]
-        pool = alike if len(alike) > 1 else self._rows[document["source"]]
+        groups = self._alike[document["source"]]
+        alike = groups[document["attributes"].get("category", "")]
+        pool = alike if len(alike) > 1 else [row for rows in groups.values() for row in rows]
         for _ in range(8):
             other = self.document(pool[int(rng.integers(len(pool)))])
             if other["title"] != document["title"]:

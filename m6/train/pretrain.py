@@ -17,10 +17,10 @@ from m6.data.packing import Batch
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
+from m6.model.weights import load_weights, newest
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
-from m6.train import checkpoint
 from m6.train.config import PretrainStage
 from m6.train.loop import Task, train
 from m6.vqgan.config import VQGANConfig
@@ -59,7 +59,7 @@ def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.M
             f"of the image tokenizer, {config.downsample} and {config.channels[-1]}, for model.stem 'backbone'"
         )
     vqgan = VQGAN(config)
-    checkpoint.load_weights(checkpoint.newest(folder, "vqgan"), vqgan)
+    load_weights(newest(folder, "vqgan"), vqgan)
     return vqgan.backbone()
 
 

@@ -15,6 +15,7 @@ from m6.data.mixture import Mixture
 from m6.data.packing import Batch
 from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
+from m6.model.weights import checkpoints
 from m6.run import read_metrics
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import checkpoint
@@ -88,7 +89,7 @@ def test_resumed_equals_unbroken_also_from_two_workers_to_none(steps: Steps, tmp
 
 def test_old_checkpoints_go_and_the_newest_stay(steps: Steps, tmp_path: Path) -> None:
     train(make_task(steps), LOOP, tmp_path, "test", {"a": 1})
-    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000004", "step-00000006"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000004", "step-00000006"]
     assert json.loads((tmp_path / "step-00000006" / "state.json").read_text())["config"] == {"a": 1}
 
 
@@ -126,7 +127,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(
     with pytest.raises(NonFiniteLossError, match=r"step 3: loss nan.*nothing was updated.*emoji/"):
         train(task, LOOP, tmp_path, "test", {})
     assert all(torch.isfinite(tensor).all() for tensor in task.model.state_dict().values())
-    assert checkpoint.checkpoints(tmp_path)[-1].name == "step-00000002"
+    assert checkpoints(tmp_path)[-1].name == "step-00000002"
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])

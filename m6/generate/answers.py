@@ -1,0 +1,87 @@
+"""What a person asks of a trained run: a caption, an answer, a poem, a painting.
+
+Each function loads the run and does one thing; the engine below does many at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from m6.config import UserError
+from m6.corpus.config import EmojiConfig
+from m6.corpus.images import fit
+from m6.data.objectives import poem_prompt
+from m6.generate.engine import Engine
+from m6.generate.poems import PoemGrammar
+from m6.generate.sampling import Sampling
+from m6.generate.text_to_image import GUIDANCE, paint_pictures
+
+MAX_CAPTION, MAX_ANSWER, MAX_POEM = 64, 24, 160  # tokens
+
+
+def caption(
+    folder: Path, image: Path, seed: int = 0, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0
+) -> str:
+    """What is in a picture file."""
+    engine = Engine.load(folder)
+    prefix = (engine.picture(read_picture(image, engine)),)
+    return engine.write_texts([prefix], MAX_CAPTION, Sampling(temperature, top_k, top_p, seed))[0]
+
+
+def answer(
+    folder: Path,
+    image: Path,
+    question: str,
+    seed: int = 0,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> str:
+    """The answer to a question about a picture file."""
+    engine = Engine.load(folder)
+    prefix = (engine.picture(read_picture(image, engine)), engine.text(question))
+    return engine.write_texts([prefix], MAX_ANSWER, Sampling(temperature, top_k, top_p, seed))[0]
+
+
+def poem(
+    folder: Path,
+    title: str,
+    form: str = "五言绝句",
+    seed: int = 0,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    top_p: float = 0.9,
+) -> str:
+    """A poem of that title, in that form. UserError for a form whose lines have neither five nor seven characters."""
+    if form[:1] not in ("五", "七"):
+        forms = "五言绝句, 七言绝句, 五言律诗, 七言律诗, 五言古诗, 七言古诗"
+        raise UserError(f"--form {form}: lines have five or seven characters; allowed are {forms}")
+    engine = Engine.load(folder)
+    grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, form)
+    sampling = Sampling(temperature, top_k, top_p, seed)
+    prefix = (engine.text(poem_prompt(title, form)),)
+    return engine.tokenizer.decode(engine.write([prefix], MAX_POEM, sampling, grammar)[0])
+
+
+def paint(
+    folder: Path,
+    prompt: str,
+    seed: int = 0,
+    guidance: float = GUIDANCE,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Image.Image:
+    """A painting for a prompt."""
+    engine = Engine.load(folder)
+    return Image.fromarray(paint_pictures(engine, [prompt], Sampling(temperature, top_k, top_p, seed), guidance)[0])
+
+
+def read_picture(path: Path, engine: Engine) -> np.ndarray:
+    """A picture file as the corpus would have brought it to the model: [S, S, 3] uint8, cropped, centred, on white."""
+    with Image.open(path) as opened:
+        rules = EmojiConfig().images
+        return np.asarray(fit(opened, engine.picture_size, rules).convert("RGB"))

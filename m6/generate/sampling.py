@@ -1,0 +1,62 @@
+"""From logits to the next token: pure functions on [B, V], the same for text and pictures.
+
+Every request draws from a generator of its own, so that its result does not depend on what shares its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen."""
+
+    temperature: float = 0.0
+    """0 takes the likeliest; 1 samples as learnt."""
+    top_k: int = 0
+    """Sample among the k likeliest only; 0 among all."""
+    top_p: float = 1.0
+    """Sample among the likeliest that together reach this probability."""
+    seed: int = 0
+    """Request i of a batch draws from the generator seed + i."""
+
+
+GREEDY = Sampling()
+
+
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance: away from the unconditional logits; 1 leaves the conditional ones as they are."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+def keep_likeliest(logits: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Logits with everything outside the k likeliest, or outside the smallest set that reaches p, at minus infinity."""
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1.0:
+        ordered, order = logits.softmax(-1).sort(descending=True, stable=True)
+        outside = ordered.cumsum(-1) - ordered >= top_p
+        logits = logits.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), -torch.inf)
+    return logits
+
+
+def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:
+    """The next token of every row: [B, V] -> [B]."""
+    if sampling.temperature == 0.0:
+        return logits.argmax(-1)
+    kept = keep_likeliest(logits / sampling.temperature, sampling.top_k, sampling.top_p)
+    reached = kept.double().softmax(-1).cumsum(-1)
+    draws = torch.stack([torch.rand((), generator=generator, dtype=torch.float64) for generator in generators])
+    chosen = torch.searchsorted(reached, draws[:, None] * reached[:, -1:], right=True)[:, 0]
+    return chosen.clamp_max(logits.shape[-1] - 1)
+
+
+def generators(sampling: Sampling, count: int) -> list[torch.Generator]:
+    """One generator a request."""
+    return [torch.Generator().manual_seed(sampling.seed + index) for index in range(count)]
