@@ -61,7 +61,7 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, path: Path | str, section: str | None = None) -> Self:
-        """The config saved at `path` by `write`, or a section of it ("vqgan.model"). UserError if it is wrong or not there."""
+        """The config saved at `path` by `write`, or a section ("vqgan.model"). UserError if it is missing or wrong."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:

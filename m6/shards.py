@@ -25,7 +25,7 @@ from m6.run import write_atomic
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-OPEN_SHARDS = 4  # kept in memory by a reader; neighbouring rows mostly share a shard
+OPEN_BYTES = 512 * 2**20  # of decoded shards that a reader keeps: reading at random needs most of them at hand
 
 
 class ShardFile(NamedTuple):
@@ -162,9 +162,10 @@ class Shards:
 
     def _table(self, number: int) -> pa.Table:
         if number not in self._open:
-            if len(self._open) == OPEN_SHARDS:
+            table = self._read(number)
+            while self._open and table.nbytes + sum(other.nbytes for other in self._open.values()) > OPEN_BYTES:
                 del self._open[next(iter(self._open))]  # the one opened first
-            self._open[number] = self._read(number)
+            self._open[number] = table
         return self._open[number]
 
     def _read(self, number: int, names: list[str] | None = None) -> pa.Table:

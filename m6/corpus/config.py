@@ -110,7 +110,7 @@ class ScenesConfig(SourceConfig):
     """Side of the canvas, pixels."""
     sides: tuple[int, ...] = (24, 28)
     """Longer side of a thing, pixels; one is drawn for each thing."""
-    jitter: int = 6
+    jitter: int = 4
     """How far a thing may lie from the centre of its place, pixels along either axis."""
     raster: int = 8
     """Things start at multiples of this many pixels; 1 is anywhere."""

@@ -16,7 +16,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -87,10 +86,3 @@ def _sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def use_cpu_well(num_threads: int) -> None:
-    """Settings without which CPU training crawls: no denormals, and as many threads as asked for."""
-    torch.set_flush_denormal(True)
-    if num_threads:
-        torch.set_num_threads(num_threads)

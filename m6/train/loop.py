@@ -53,7 +53,6 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
 
     `about` is the resolved config, kept in every checkpoint. Raises NonFiniteLossError.
     """
-    checkpoint.use_cpu_well(config.num_threads)
     folder.mkdir(parents=True, exist_ok=True)
     optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices)
     start = checkpoint.resume(folder, task.model, optimizers)
@@ -84,6 +83,16 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
                 checkpoint.save(folder, done, task.model, optimizers, about, config.keep_checkpoints)
     metrics.close()
     return {"steps": float(config.num_steps)}
+
+
+def prepare_cpu(num_threads: int) -> None:
+    """Settings without which training on a CPU crawls: no denormal numbers, as many threads as asked for.
+
+    To be called before anything is computed: threads that exist already would keep their denormals (ten times slower).
+    """
+    torch.set_flush_denormal(True)
+    if num_threads:
+        torch.set_num_threads(num_threads)
 
 
 class Window:

@@ -22,7 +22,7 @@ from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train.config import PretrainStage
-from m6.train.loop import Task, train
+from m6.train.loop import Task, prepare_cpu, train
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
@@ -65,6 +65,7 @@ def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.M
 
 def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
     """Trains in the run folder's `pretrain`; returns the figures of the stage."""
+    prepare_cpu(stage.loop.num_threads)
     if not stage.data.mixture:
         raise UserError("pretrain.data.mixture is empty; a recipe names at least one source with its objectives")
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")

@@ -19,9 +19,8 @@ from m6.data.images import CODES_SCHEMA, decode_image
 from m6.data.mixture import shuffled
 from m6.run import Run, progress, read_metrics
 from m6.shards import Shards, write_shards
-from m6.train.checkpoint import use_cpu_well
 from m6.train.config import VQGANStage
-from m6.train.loop import Task, train
+from m6.train.loop import Task, prepare_cpu, train
 from m6.vqgan.model import VQGAN
 
 ENCODE_BATCH = 64
@@ -84,6 +83,7 @@ def picture_rows(shards: Shards) -> Iterator[tuple[str, str]]:
 
 def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
     """Trains in the run folder's `vqgan`, encodes the corpus, and returns the figures of the stage."""
+    prepare_cpu(stage.loop.num_threads)
     pictures = Pictures(run.folder / "corpus", stage.batch_size, seed)
     torch.manual_seed(seed)
     model = VQGAN(stage.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,7 +130,6 @@ def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
     `used` is the share of codes that training pictures use; `psnr` is the mean over held-out pictures of real sources
     (composed scenes show training pictures, so they do not count), or over all held-out ones if there are no others.
     """
-    use_cpu_well(0)
     model.eval()
     shards = Shards(corpus)
     kinds = list(picture_rows(shards))

@@ -10,8 +10,10 @@ class VQGANConfig(Config):
 
     channels: tuple[int, ...] = (32, 64, 128)
     """Width at each resolution, from half of the picture's side downwards; its length fixes the downsampling 2^n."""
-    num_blocks: int = 1
-    """Residual blocks at each resolution, on either side."""
+    encoder_blocks: int = 1
+    """Residual blocks of the encoder at each resolution."""
+    decoder_blocks: int = 2
+    """Residual blocks of the decoder at each resolution."""
     levels: tuple[int, ...] = (8, 5, 5, 5)
     """Quantisation levels of each latent channel; their product is the number of codes."""
 

@@ -60,7 +60,7 @@ def encoder(config: VQGANConfig) -> nn.Sequential:
     for level, channels in enumerate(config.channels):
         kernel = 3 if level < len(config.channels) - 1 else 1
         layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * width, channels, 1)]
-        layers += [ResidualBlock(channels, kernel) for _ in range(config.num_blocks)]
+        layers += [ResidualBlock(channels, kernel) for _ in range(config.encoder_blocks)]
         width = channels
     return nn.Sequential(*layers, ChannelNorm(width), nn.SiLU(), nn.Conv2d(width, len(config.levels), 1))
 
@@ -72,7 +72,7 @@ def decoder(config: VQGANConfig) -> nn.Sequential:
     for channels in reversed(config.channels):
         if channels != width:
             layers += [nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
-        layers += [ResidualBlock(channels, 3) for _ in range(config.num_blocks)]
+        layers += [ResidualBlock(channels, 3) for _ in range(config.decoder_blocks)]
         width = channels
     layers += [ChannelNorm(width), nn.SiLU(), nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2)]
     return nn.Sequential(*layers)

@@ -1,0 +1,147 @@
+"""The whole way on the smoke recipe, as a user goes it: every verb, every answer, kill -9 and again, wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+M6 = [sys.executable, "-m", "m6.cli"]
+KEYS = """seconds.total peak_rss_gib corpus.pairs corpus.texts vq.psnr_heldout vq.codebook_used tokens_per_second
+text_to_image.right_seen caption.exact_seen matching.accuracy_seen scene.caption_exact_heldout
+scene.vqa_accuracy_heldout scene.matching_heldout scene.paint_right_heldout scene.colour_heldout scene.count_heldout
+caption.exact_heldout caption.keyword_f1_heldout matching.accuracy_heldout vqa.accuracy_heldout poem.form_rate
+poem.bits_per_char_heldout poem.copied_rate text_to_image.round_trip_heldout scene.judge_accuracy""".split()
+
+
+def m6(*words: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*M6, *map(str, words)], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "smoke"
+    done = m6("quickstart", "smoke", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_results_have_every_key_and_its_baseline(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    assert not [key for key in KEYS if not isinstance(results.get(key), int | float)]
+    scores = [key for key in results if key.startswith(("caption.", "matching.", "vqa.", "poem.", "text_to_image."))]
+    plain = [key for key in scores if not key.endswith((".baseline", ".low", ".high"))]
+    assert not [key for key in plain if f"{key}.baseline" not in results]
+    assert results["poem.form_rate"] == 1.0
+
+
+def test_the_report_stands_alone(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    assert "data:image/png;base64" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_running_again_skips_what_is_done(run: Path) -> None:
+    began = time.monotonic()
+    before = (run / "pretrain" / "done.json").stat().st_mtime_ns
+    again = m6("pretrain", run)
+    assert again.returncode == 0
+    assert "already done" in again.stdout
+    assert (run / "pretrain" / "done.json").stat().st_mtime_ns == before
+    assert time.monotonic() - began < 60
+
+
+def test_answers_from_the_command_line(run: Path, tmp_path: Path) -> None:
+    painting = tmp_path / "apple.png"
+    assert m6("generate", "paint", "--run", run, "--prompt", "红苹果", "--output", painting).returncode == 0
+    assert Image.open(painting).size == (64, 64)
+    for words in (["caption", "--image", painting], ["answer", "--image", painting, "--question", "这是什么？"]):
+        assert m6("generate", *words, "--run", run).returncode == 0
+    poem = m6("generate", "poem", "--run", run, "--title", "春晓", "--form", "五言绝句", "--seed", "1")
+    assert [len(line) for line in poem.stdout.split()] == [12, 12]
+    assert poem.stdout == m6("generate", "poem", "--run", run, "--title", "春晓", "--form", "五言绝句", "--seed", "1").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["generate", "caption", "--image", "nowhere.png"], "nowhere.png: no such file"),
+        (["generate", "paint", "--prompt", ""], "empty"),
+        (["generate", "poem", "--title", "春", "--form", "十四行"], "--form 十四行"),
+        (["generate", "answer", "--image", "README.md", "--question", "？"], "not a picture"),
+        (["generate", "paint", "--prompt", "梨" * 300], "this model reads at most"),
+    ],
+)
+def test_wrong_questions_get_one_line(run: Path, words: list[str], message: str, tmp_path: Path) -> None:
+    refused = m6(*words, "--run", run)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in refused.stderr
+
+
+def copy_early_stages(run: Path, folder: Path) -> Path:
+    """A run folder like the given one up to the image tokenizer, so that pretraining can start at once."""
+    import shutil
+
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("pretrain", "evaluate", "results.json", "report.html"))
+    return folder
+
+
+def weights(folder: Path) -> bytes:
+    return (sorted(folder.glob("step-*"))[-1] / "model.safetensors").read_bytes()
+
+
+def test_killed_again_and_again_it_ends_with_the_same_weights(run: Path, tmp_path: Path) -> None:
+    """Pretraining is killed with -9 after each of its first checkpoints, and once with two loader workers."""
+    folder = copy_early_stages(run, tmp_path / "killed")
+    for wanted in (1, 2):
+        process = subprocess.Popen(
+            [*M6, "pretrain", str(folder), "--pretrain.loop.num_workers", "2" if wanted == 1 else "0"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 240
+        while len(list((folder / "pretrain").glob("step-*"))) < wanted and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    ended = m6("pretrain", folder)
+    assert ended.returncode == 0, ended.stderr
+    assert weights(folder / "pretrain") == weights(run / "pretrain")
+
+
+def test_a_run_of_another_config_is_refused_and_left_alone(run: Path) -> None:
+    before = (run / "config.json").read_bytes()
+    refused = m6("pretrain", "smoke", "--out", run, "--model.num_layers", "3")
+    assert refused.returncode == 2
+    assert "model.num_layers" in refused.stderr
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_a_checkpoint_cut_short_is_one_line(run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "cut"
+    shutil.copytree(run, folder)
+    path = sorted((folder / "pretrain").glob("step-*"))[-1] / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    refused = m6("generate", "paint", "--run", folder, "--prompt", "猫", "--output", tmp_path / "x.png")
+    assert refused.returncode == 2
+    assert "cut short" in refused.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_stage_without_the_one_before_says_which(tmp_path: Path) -> None:
+    refused = m6("pretrain", "smoke", "--out", tmp_path / "empty")
+    assert refused.returncode == 2
+    assert "m6 corpus" in refused.stderr

@@ -1,0 +1,94 @@
+"""The engine against the plain forward pass, and results that do not depend on what shares the batch."""
+
+import numpy as np
+import pytest
+import torch
+
+from m6.config import UserError
+from m6.data.config import DataConfig
+from m6.data.packing import pack
+from m6.data.sample import Branch, Codes, Picture, Sample, Text
+from m6.generate.engine import Engine, Prefix
+from m6.generate.sampling import Sampling
+from m6.model.config import ModelConfig
+from m6.model.masks import boolean_mask
+from m6.model.transformer import Transformer
+from m6.tokenizer.vocabulary import END, Vocabulary
+from m6.vqgan.config import VQGANConfig
+from m6.vqgan.model import VQGAN
+from tests.unit.data.examples import picture
+from tests.unit.small_corpus import documents, tokenizer
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    torch.manual_seed(0)
+    text = tokenizer(documents())
+    codes = VQGANConfig(channels=(8, 8, 16))
+    vocabulary = Vocabulary(text.size, codes.num_codes)
+    size = ModelConfig(num_layers=2, hidden_size=64, num_heads=2, ffn_size=128, init_std=0.2)
+    model = Transformer(size, vocabulary.size)
+    return Engine(model, vocabulary, text, VQGAN(codes), DataConfig(image_input="pixels"), picture_size=16)
+
+
+@pytest.fixture(scope="module")
+def prefixes(engine: Engine) -> list[Prefix]:
+    """Of different lengths: picture, picture and question, text alone, nothing."""
+    return [
+        (Picture(picture(0)),),
+        (Picture(picture(7)), engine.text("这是什么？")),
+        (engine.text("五言绝句《春晓》"),),
+        (),
+    ]
+
+
+def next_logits(engine: Engine, prefix: Prefix, target: Text | Codes) -> torch.Tensor:
+    """Logits at every place of the target, by one uncached forward pass over the packed sample."""
+    batch = pack([Sample("", (), (Branch("x", prefix, target),))], engine.vocabulary, 8, 0)
+    mask = boolean_mask(batch.sample, batch.branch, batch.causal)
+    with torch.inference_mode():
+        hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
+        return engine.model.logits(hidden)
+
+
+def test_cached_writing_is_what_the_full_forward_likes_best(engine: Engine, prefixes: list[Prefix]) -> None:
+    for prefix, written in zip(prefixes, engine.write(prefixes, 12), strict=True):
+        logits = next_logits(engine, prefix, Text(tuple(written)))[:, : engine.vocabulary.text_size]
+        expected = [*written, END] if len(written) < 12 else written
+        assert logits.argmax(-1).tolist()[: len(expected)] == expected
+
+
+def test_cached_painting_is_what_the_full_forward_likes_best(engine: Engine, prefixes: list[Prefix]) -> None:
+    grids = engine.paint(prefixes, 3, 2)
+    assert grids.shape == (4, 3, 2)
+    for prefix, grid in zip(prefixes, grids, strict=True):
+        logits = next_logits(engine, prefix, Codes(grid))[:, engine.vocabulary.text_size :]
+        assert logits.argmax(-1).tolist() == grid.flatten().tolist()
+
+
+def test_guidance_is_the_two_halves_apart(engine: Engine, prefixes: list[Prefix]) -> None:
+    grid = engine.paint(prefixes[2:3], 2, 2, guidance=3.0)[0]
+    with_prompt, without = (next_logits(engine, prefix, Codes(grid)) for prefix in (prefixes[2], ()))
+    guided = (without + 3.0 * (with_prompt - without))[:, engine.vocabulary.text_size :]
+    assert guided.argmax(-1).tolist() == grid.flatten().tolist()
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.0, top_k=50, seed=3)])
+def test_a_result_does_not_depend_on_what_shares_the_batch(
+    engine: Engine, prefixes: list[Prefix], sampling: Sampling
+) -> None:
+    together = engine.write(prefixes, 8, sampling)
+    for index, prefix in enumerate(prefixes):
+        alone = Sampling(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed + index)
+        assert engine.write([prefix], 8, alone) == [together[index]]
+
+
+def test_losses_are_those_of_each_sample_alone(engine: Engine, prefixes: list[Prefix]) -> None:
+    samples = [Sample("", (), (Branch("x", prefix, engine.text("一个梨")),)) for prefix in prefixes]
+    alone = [float(engine.losses([sample])[0]) for sample in samples]
+    np.testing.assert_allclose(engine.losses(samples), alone, rtol=1e-5)
+
+
+def test_a_text_too_long_is_refused_not_cut(engine: Engine) -> None:
+    with pytest.raises(UserError, match=r"has 200 tokens, this model reads at most 128"):
+        engine.text("梨" * 200)
