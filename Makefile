@@ -20,7 +20,7 @@ quickstart: $(READY)
 
 # Tests share the cores: one worker a core, one thread a worker (see tests/conftest.py).
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal -q
+	$(BIN)/python -m pytest -n auto --dist loadgroup -q
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -147,10 +147,23 @@ def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     return rows
 
 
+def choose_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
+    """The assignment that wastes least: rows of `row_length`, or somewhat shorter ones, whichever need fewer places."""
+    longest = max(lengths)
+    shortest = max(longest, row_length * 3 // 4)
+    tried = [assign_rows(lengths, length) for length in range(row_length, shortest - 1, -8)]
+    return min(tried or [assign_rows(lengths, row_length)], key=lambda rows: num_places(lengths, rows))
+
+
+def num_places(lengths: Sequence[int], rows: list[list[int]]) -> int:
+    """Places of a batch, padding included: all rows are as long as the fullest."""
+    return len(rows) * max(sum(lengths[index] for index in row) for row in rows)
+
+
 def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_size: int, row_length: int) -> Batch:
     """Samples to a Batch. Rows are as long as the fullest of them needs; `row_length` = 0 gives each sample a row."""
     runs = [flatten(sample, vocabulary, patch_size) for sample in samples]
-    rows = assign_rows([len(run.ids) for run in runs], row_length)
+    rows = choose_rows([len(run.ids) for run in runs], row_length)
     length = max(sum(len(runs[index].ids) for index in row) for row in rows)
     objectives = tuple(sorted({name for run in runs for name in run.objective if name}))
     shape = (len(rows), length)

@@ -58,6 +58,9 @@ def block_mask(sample: Tensor, branch: Tensor, causal: Tensor) -> BlockMask:
 
 
 def build_mask(sample: Tensor, branch: Tensor, causal: Tensor) -> Mask:
-    """The mask in the form that the device of the tensors is best at."""
-    build = block_mask if sample.is_cuda else boolean_mask
-    return build(sample, branch, causal)
+    """The mask in the form that the device of the tensors is best at: blocks on CUDA, else 0 or minus infinity to be
+    added to the scores, which every layer would make of a boolean mask again."""
+    if sample.is_cuda:
+        return block_mask(sample, branch, causal)
+    allowed = boolean_mask(sample, branch, causal)
+    return torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)

@@ -29,7 +29,7 @@ def recipe() -> Recipe:
             model=VQGANConfig(channels=(32, 64, 128), levels=(8, 5, 5, 5)),
             batch_size=32,
             loop=LoopConfig(
-                num_steps=640,
+                num_steps=760,
                 checkpoint_every=100,
                 optimizer=OptimizerConfig(learning_rate=3e-3, muon_learning_rate=0.0, cooldown=0.6),
             ),

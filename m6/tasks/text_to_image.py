@@ -14,10 +14,15 @@ def sample(document: Document) -> str:
     return document["text"]
 
 
-def nearest(pictures: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which of the known pictures [M, S, S, 3] is nearest to each picture [N, S, S, 3], by squared error: [N]."""
+def distances(pictures: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Squared error of each picture [N, S, S, 3] to each known one [M, S, S, 3], up to a constant a picture: [N, M]."""
     ours, theirs = (a.reshape(len(a), -1).astype(np.float32) / 255 for a in (pictures, known))
-    return np.asarray(((theirs**2).sum(1)[None] - 2 * ours @ theirs.T).argmin(1))
+    return np.asarray((theirs**2).sum(1)[None] - 2 * ours @ theirs.T)
+
+
+def nearest(pictures: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which of the known pictures is nearest to each picture: [N]."""
+    return np.asarray(distances(pictures, known).argmin(1))
 
 
 def choices(count: int, options: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -182,14 +182,12 @@ def nearest_other(
     documents: Sequence[Document], pixels: np.ndarray, known: Sequence[Document], known_pixels: np.ndarray
 ) -> list[int]:
     """Of the known pictures the nearest to each that is not the document itself."""
+    distance = text_to_image.distances(pixels, known_pixels)
     place = {d["id"]: index for index, d in enumerate(known)}
-    found = []
-    for document, picture in zip(documents, pixels, strict=True):
-        distance = ((known_pixels.astype(np.float32) - picture.astype(np.float32)) ** 2).sum((1, 2, 3))
+    for row, document in enumerate(documents):
         if document["id"] in place:
-            distance[place[document["id"]]] = np.inf
-        found.append(int(distance.argmin()))
-    return found
+            distance[row, place[document["id"]]] = np.inf
+    return [int(index) for index in distance.argmin(1)]
 
 
 def questions(about: Evaluation) -> tuple[Scores, Examples]:

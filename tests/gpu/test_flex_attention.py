@@ -17,4 +17,6 @@ def test_block_mask_attends_like_the_boolean_mask() -> None:
     causal = (torch.arange(length).remainder(30) > 12).expand(batch, -1).contiguous().cuda()
     query, key, value = torch.randn(3, batch, 4, length, 64, device="cuda")
     blocks, plain = block_mask(sample, branch, causal), boolean_mask(sample, branch, causal)
-    torch.testing.assert_close(attend(query, key, value, blocks), attend(query, key, value, plain), atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(
+        attend(query, key, value, blocks), attend(query, key, value, plain), atol=2e-3, rtol=2e-3
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.xdist_group("smoke")  # one worker, which makes the run once
 M6 = [sys.executable, "-m", "m6.cli"]
-KEYS = """seconds.total peak_rss_gib corpus.pairs corpus.texts vq.psnr_heldout vq.codebook_used tokens_per_second
-text_to_image.right_seen caption.exact_seen matching.accuracy_seen scene.caption_exact_heldout
-scene.vqa_accuracy_heldout scene.matching_heldout scene.paint_right_heldout scene.colour_heldout scene.count_heldout
-caption.exact_heldout caption.keyword_f1_heldout matching.accuracy_heldout vqa.accuracy_heldout poem.form_rate
-poem.bits_per_char_heldout poem.copied_rate text_to_image.round_trip_heldout scene.judge_accuracy""".split()
+KEYS = ["seconds.total", "peak_rss_gib", "corpus.pairs", "corpus.texts", "vq.psnr_heldout", "vq.codebook_used", "tokens_per_second", "text_to_image.right_seen", "caption.exact_seen", "matching.accuracy_seen", "scene.caption_exact_heldout", "scene.vqa_accuracy_heldout", "scene.matching_heldout", "scene.paint_right_heldout", "scene.colour_heldout", "scene.count_heldout", "caption.exact_heldout", "caption.keyword_f1_heldout", "matching.accuracy_heldout", "vqa.accuracy_heldout", "poem.form_rate", "poem.bits_per_char_heldout", "poem.copied_rate", "text_to_image.round_trip_heldout", "scene.judge_accuracy"]
 
 
 def m6(*words: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -67,7 +65,10 @@ def test_answers_from_the_command_line(run: Path, tmp_path: Path) -> None:
         assert m6("generate", *words, "--run", run).returncode == 0
     poem = m6("generate", "poem", "--run", run, "--title", "春晓", "--form", "五言绝句", "--seed", "1")
     assert [len(line) for line in poem.stdout.split()] == [12, 12]
-    assert poem.stdout == m6("generate", "poem", "--run", run, "--title", "春晓", "--form", "五言绝句", "--seed", "1").stdout
+    assert (
+        poem.stdout
+        == m6("generate", "poem", "--run", run, "--title", "春晓", "--form", "五言绝句", "--seed", "1").stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,6 @@ def test_wrong_questions_get_one_line(run: Path, words: list[str], message: str,
 
 def copy_early_stages(run: Path, folder: Path) -> Path:
     """A run folder like the given one up to the image tokenizer, so that pretraining can start at once."""
-    import shutil
-
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("pretrain", "evaluate", "results.json", "report.html"))
     return folder
 
@@ -129,8 +128,6 @@ def test_a_run_of_another_config_is_refused_and_left_alone(run: Path) -> None:
 
 
 def test_a_checkpoint_cut_short_is_one_line(run: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "cut"
     shutil.copytree(run, folder)
     path = sorted((folder / "pretrain").glob("step-*"))[-1] / "model.safetensors"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from m6.train.report.elements import Content, Html, both, chinese, element, note, section
 from m6.train.report.material import Material
 
 Example = dict[str, Any]
+CHARACTERS = 9  # in a column of a poem, see style.css
 MOST = 24  # examples shown of each kind and split, to keep the page at a few megabytes
 
 SYNTHETIC = both("real pictures, synthetic layout", "真实图片，合成布局")
@@ -189,7 +191,7 @@ def _match(material: Material, example: Example) -> Html:
     return _card(material, example, [element("ul", items, class_="choices"), mark(example["right"])])
 
 
-def _card(material: Material, example: Example, lines: list[Content]) -> Html:
+def _card(material: Material, example: Example, lines: Iterable[Content]) -> Html:
     alt = f"图：{example.get('true') if isinstance(example.get('true'), str) else '看图选文'}"
     return element(
         "div", picture(material, example["picture"], alt), element("div", lines, class_="words"), class_="card"
@@ -222,6 +224,8 @@ def poems(material: Material) -> Html:
 
 def _poems(example: Example) -> Html:
     title, kind = SPLITS[example["split"]]
+    if example["split"] == "heldout":  # poems are split by author
+        title = both("A poet it never read", "从未读过的诗人")
     tag = element("figcaption", title, element("span", kind, class_="tag"))
     written = _poem(example["title"], "模型", example["written"], "folio")
     true = _poem(example["title"], example["author"], example["true"], "folio true")
@@ -229,10 +233,17 @@ def _poems(example: Example) -> Html:
 
 
 def _poem(title: str, author: str, text: str, style: str) -> Html:
+    """A poem as a leaf of an old book: a verse a column, from right to left.
+
+    The number of columns is counted here: browsers are unsure how wide upright text is.
+    """
     lines = [line for line in re.split(r"(?<=[，。！？；])|\n", text) if line.strip()]
+    columns = math.ceil((1.5 * len(title) + 0.9 * len(author) + 1.2) / (1.5 * CHARACTERS))
+    columns += sum(math.ceil(len(line) / CHARACTERS) for line in lines)
     body = element("p", ([chinese(line), element("br")] for line in lines))
     head = element("p", chinese(title, "b"), chinese(author, "small"), class_="poem-title")
-    return element("div", element("div", head, body, class_="columns"), class_=style, tabindex="0", role="group")
+    leaf = element("div", head, body, class_="columns", style=f"--columns:{columns}")
+    return element("div", leaf, class_=style, tabindex="0", role="group")
 
 
 def failures(material: Material) -> Html:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m6.run import read_done, read_metrics
+from m6.run import read_metrics
 
 STAGES = ("corpus", "tokenizer", "vqgan", "pretrain", "evaluate")
 TRAININGS = ("vqgan", "pretrain")
@@ -40,7 +40,7 @@ class Material:
             results=_json(folder / "results.json"),
             examples=_json(folder / "evaluate" / "examples.json"),
             corpus=_json(folder / "corpus" / "report.json"),
-            stages={name: done for name in STAGES if (done := read_done(folder, name)) is not None},
+            stages={name: done for name in STAGES if (done := _json(folder / name / "done.json"))},
             metrics={name: read_metrics(folder / name / "metrics.jsonl") for name in TRAININGS},
             config=_json(folder / "config.json"),
             versions=_json(folder / "versions.json"),
@@ -68,8 +68,9 @@ class Material:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    """The object in a file, or an empty one; what is not a finite number becomes None, as if it had no value."""
     if not path.exists():
         return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     assert isinstance(content, dict), path
     return content

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from m6.run import duration
 from m6.train.report.elements import Content, Html, both, chinese, element, note, section, table
 from m6.train.report.examples import gallery, reconstructions
 from m6.train.report.material import Material
 from m6.train.report.plots import Curve, line_chart
-from m6.train.report.scores import percent
+from m6.train.report.scores import percent, spell
 
 OBJECTIVES = {
     "language_modelling": both("language modelling", "语言建模"),
@@ -37,7 +36,7 @@ def headline(material: Material) -> Html:
         (_number(_passages(corpus, "poems")), both("classical poems", "首古诗")),
         (_number(material.figure("pretrain", "parameters")), both("parameters", "个参数")),
         (_number(speed), both("tokens a second", "词元／秒")),
-        (duration(seconds) if seconds else None, both("from raw data to this page", "从原始数据到本页")),
+        (spell(seconds) if seconds else None, both("from raw data to this page", "从原始数据到本页")),
     ]
     return element(
         "header",
@@ -121,7 +120,8 @@ def first_impressions(material: Material) -> Html:
             f"Combinations that training never showed. Chosen: what the judge called right comes first, {len(right)} of"
             f" {len(paintings)} examples; the others, and the failures, are further below. Real pictures in a synthetic"
             " layout taught it what such a scene is.",
-            f"皆为训练时从未出现的组合。此处有所挑选：判为画对者在前（{len(paintings)} 例中 {len(right)} 例），其余与败笔见后。"
+            "皆为训练时从未出现的组合。此处有所挑选："
+            f"判为画对者在前（{len(paintings)} 例中 {len(right)} 例），其余与败笔见后。"
             "教它的场景是真实图片、合成布局。",
         ),
         gallery(material, chosen),
@@ -216,9 +216,10 @@ def corpus(material: Material) -> Html:
         "corpus",
         title,
         both(
-            f"{report['read']:,} records were read, {report['kept']:,} kept. Scenes, where there are any, are real pictures"
-            " in a synthetic layout, with captions that are exact by construction.",
-            f"读入 {report['read']:,} 条，留下 {report['kept']:,} 条。其中若有场景，皆为真实图片、合成布局，描述由构造而来，分毫不差。",
+            f"{report['read']:,} records were read, {report['kept']:,} kept. Scenes, where there are any, are real"
+            " pictures in a synthetic layout, with captions that are exact by construction.",
+            f"读入 {report['read']:,} 条，留下 {report['kept']:,} 条。"
+            "其中若有场景，皆为真实图片、合成布局，描述由构造而来，分毫不差。",
         ),
         table(both("By source", "按来源"), head, rows),
         dropped,
@@ -236,8 +237,8 @@ def image_tokenizer(material: Material) -> Html:
     )
     if held is not None and used is not None:
         lead = [
-            lead, " ",
-            both(f"Held-out pictures: {held:.1f} dB; {percent(used)} of the code book is used.",
+            lead,
+            both(f" Held-out pictures: {held:.1f} dB; {percent(used)} of the code book is used.",
                  f"未见过的图：{held:.1f} dB；码本用到 {percent(used)}。"),
         ]  # fmt: skip
     curve = (

@@ -42,6 +42,12 @@ COSTS = ("seconds.", "peak_rss_gib", "tokens_per_second", "corpus.")
 MEMORY = ("poem.copied_rate",)  # beside the keys that end in _seen
 
 
+def spell(seconds: float) -> Html:
+    """A duration in words."""
+    english = duration(seconds)
+    return both(english, english.replace(" h", " 小时").replace(" min", " 分").replace(" s", " 秒"))
+
+
 def percent(share: float) -> str:
     """A share as people say it."""
     return f"{100 * share:.1f} %" if 0.99 < share < 1 or 0 < share < 0.1 else f"{100 * share:.0f} %"
@@ -68,8 +74,8 @@ def scores(material: Material) -> Html:
         "scores",
         both("Scores", "评分"),
         both(
-            "Each beside its trivial baseline: the most frequent answer, the nearest picture in pixels, the frequency of"
-            " characters. In the bars the baseline is the upright line. Scenes are real pictures in a synthetic layout.",
+            "Each beside its trivial baseline: the most frequent answer, the nearest picture in pixels, the frequency"
+            " of characters. In the bars the baseline is the upright line. Scenes are real pictures, synthetic layout.",
             "每项与最简单的基线并列：最常见的答案、像素上最近的图、字频。条中竖线为基线。场景是真实图片、合成布局。",
         ),
         [_scores(material.results, title, chosen) for title, chosen in blocks if chosen]
@@ -143,10 +149,10 @@ def costs(material: Material) -> Html:
     return section(
         "costs",
         both("What it cost", "所费"),
-        both(
-            f"{duration(total)} in all, at most {peak:.1f} GiB of memory.",
-            f"共 {duration(total)}，内存至多 {peak:.1f} GiB。",
-        ),
+        [
+            spell(total),
+            both(f" in all, at most {peak:.1f} GiB of memory.", f"，内存至多 {peak:.1f} GiB。"),
+        ],
         table(both("By stage", "按步骤"), head, rows, class_="costs"),
     )
 
