@@ -16,7 +16,33 @@ from PIL import Image
 
 pytestmark = pytest.mark.xdist_group("smoke")  # one worker, which makes the run once
 M6 = [sys.executable, "-m", "m6.cli"]
-KEYS = ["seconds.total", "peak_rss_gib", "corpus.pairs", "corpus.texts", "vq.psnr_heldout", "vq.codebook_used", "tokens_per_second", "text_to_image.right_seen", "caption.exact_seen", "matching.accuracy_seen", "scene.caption_exact_heldout", "scene.vqa_accuracy_heldout", "scene.matching_heldout", "scene.paint_right_heldout", "scene.colour_heldout", "scene.count_heldout", "caption.exact_heldout", "caption.keyword_f1_heldout", "matching.accuracy_heldout", "vqa.accuracy_heldout", "poem.form_rate", "poem.bits_per_char_heldout", "poem.copied_rate", "text_to_image.round_trip_heldout", "scene.judge_accuracy"]
+KEYS = [
+    "seconds.total",
+    "peak_rss_gib",
+    "corpus.pairs",
+    "corpus.texts",
+    "vq.psnr_heldout",
+    "vq.codebook_used",
+    "tokens_per_second",
+    "text_to_image.right_seen",
+    "caption.exact_seen",
+    "matching.accuracy_seen",
+    "scene.caption_exact_heldout",
+    "scene.vqa_accuracy_heldout",
+    "scene.matching_heldout",
+    "scene.paint_right_heldout",
+    "scene.colour_heldout",
+    "scene.count_heldout",
+    "caption.exact_heldout",
+    "caption.keyword_f1_heldout",
+    "matching.accuracy_heldout",
+    "vqa.accuracy_heldout",
+    "poem.form_rate",
+    "poem.bits_per_char_heldout",
+    "poem.copied_rate",
+    "text_to_image.round_trip_heldout",
+    "scene.judge_accuracy",
+]
 
 
 def m6(*words: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
