@@ -144,6 +144,8 @@ class Mixture:
         pool = alike if len(alike) > 1 else [row for rows in groups.values() for row in rows]
         for _ in range(8):
             other = self.document(pool[int(rng.integers(len(pool)))])
-            if other["title"] != document["title"]:
+            if other["text"] != document["text"]:
                 return other["text"]
-        return self.document(pool[0])["text"]
+        raise UserError(
+            f"mixture: matching on source '{document['source']}' needs different texts, all found are alike"
+        )

@@ -5,15 +5,17 @@ Each function loads the run and does one thing; the engine below does many at on
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from m6.config import UserError
-from m6.corpus.config import EmojiConfig
+from m6.corpus.config import CorpusConfig, ImageRules
 from m6.corpus.images import fit
 from m6.data.objectives import poem_prompt
+from m6.data.sample import Segment
 from m6.generate.engine import Engine
 from m6.generate.poems import PoemGrammar
 from m6.generate.sampling import Sampling
@@ -27,7 +29,7 @@ def caption(
 ) -> str:
     """What is in a picture file."""
     engine = Engine.load(folder)
-    prefix = (engine.picture(read_picture(image, engine)),)
+    prefix = (_picture(folder, image, engine),)
     return engine.write_texts([prefix], MAX_CAPTION, Sampling(temperature, top_k, top_p, seed))[0]
 
 
@@ -42,7 +44,7 @@ def answer(
 ) -> str:
     """The answer to a question about a picture file."""
     engine = Engine.load(folder)
-    prefix = (engine.picture(read_picture(image, engine)), engine.text(question))
+    prefix = (_picture(folder, image, engine), engine.text(question))
     return engine.write_texts([prefix], MAX_ANSWER, Sampling(temperature, top_k, top_p, seed))[0]
 
 
@@ -75,13 +77,23 @@ def paint(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> Image.Image:
-    """A painting for a prompt."""
+    """A painting for a prompt. UserError for a guidance that is no finite number."""
+    if not math.isfinite(guidance):
+        raise UserError(f"guidance {guidance}: it has to be a number, such as 1 (none) or 1.5")
     engine = Engine.load(folder)
     return Image.fromarray(paint_pictures(engine, [prompt], Sampling(temperature, top_k, top_p, seed), guidance)[0])
 
 
-def read_picture(path: Path, engine: Engine) -> np.ndarray:
-    """A picture file as the corpus would have brought it to the model: [S, S, 3] uint8, cropped, centred, on white."""
+def read_picture(path: Path, engine: Engine, rules: ImageRules) -> np.ndarray:
+    """A picture file as the corpus brings it to the model: [S, S, 3] uint8, the whole picture on a white square.
+
+    One with a transparent ground is cut out by the rules of the bundled pictures; any other is taken as it is.
+    """
     with Image.open(path) as opened:
-        rules = EmojiConfig().images
-        return np.asarray(fit(opened, engine.picture_size, rules).convert("RGB"))
+        chosen = rules if opened.has_transparency_data else ImageRules()
+        return np.asarray(fit(opened, engine.picture_size, chosen))
+
+
+def _picture(folder: Path, image: Path, engine: Engine) -> Segment:
+    rules = CorpusConfig.read(folder / "config.json", section="corpus").emoji.images
+    return engine.picture(read_picture(image, engine, rules))

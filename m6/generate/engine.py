@@ -116,7 +116,7 @@ class Engine:
         written: list[list[int]] = []
         for start in range(0, len(prefixes), BATCH):
             chunk = prefixes[start : start + BATCH]
-            draws = generators(Sampling(seed=sampling.seed + start), len(chunk))
+            draws = generators(sampling.seed + start, len(chunk))
             written += self._write(chunk, max_tokens, sampling, draws, grammar)
         return written
 
@@ -163,7 +163,7 @@ class Engine:
         grids = []
         for start in range(0, len(prefixes), BATCH):
             chunk = list(prefixes[start : start + BATCH])
-            draws = generators(Sampling(seed=sampling.seed + start), len(chunk))
+            draws = generators(sampling.seed + start, len(chunk))
             grids.append(self._paint(chunk, height, width, sampling, draws, guidance))
         return np.concatenate(grids)
 

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from m6.config import UserError
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import END
 
 MIN_LINES, MAX_LINES = 4, 16
+MARKS = ("，", "。", "\n")
 LINE_LENGTHS = {"五": 5, "七": 7}
 NUM_LINES = {"绝": 4, "律": 8}
 
@@ -49,7 +51,9 @@ def has_form(poem: str, form: str = "") -> bool:
 
 
 class PoemGrammar:
-    """Tokens written so far -> which tokens may follow, [V] bool. Pieces of several characters are counted whole."""
+    """Tokens written so far -> which tokens may follow, [V] bool. Pieces of several characters are counted whole.
+
+    UserError for a vocabulary that was not made for poems."""
 
     def __init__(self, tokenizer: TextTokenizer, vocab_size: int, form: str = "") -> None:
         self._tokenizer = tokenizer
@@ -61,8 +65,10 @@ class PoemGrammar:
             piece = tokenizer.piece(token)
             if re.fullmatch(r"[\u4e00-\u9fff]+", piece):
                 self._width[token] = len(piece)
-            elif piece in ("，", "。", "\n"):
+            elif piece in MARKS:
                 self._marks[piece] = token
+        if len(self._marks) < len(MARKS) or not self._width.any():
+            raise UserError("this model cannot write poems: its vocabulary lacks their marks; train it on some")
 
     def __call__(self, written: Sequence[int]) -> Tensor:
         text = "".join(self._tokenizer.piece(token) for token in written)

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from m6.config import UserError
+
+MAX_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen."""
+    """How the next token is chosen. UserError for a value that makes no sense."""
 
     temperature: float = 0.0
     """0 takes the likeliest; 1 samples as learnt."""
@@ -24,6 +28,16 @@ class Sampling:
     """Sample among the likeliest that together reach this probability."""
     seed: int = 0
     """Request i of a batch draws from the generator seed + i."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise UserError(f"temperature {self.temperature}: it has to be 0 (the likeliest) or above, such as 0.8")
+        if self.top_k < 0:
+            raise UserError(f"top_k {self.top_k}: it has to be 0 (all tokens) or above, such as 50")
+        if not 0.0 < self.top_p <= 1.0:
+            raise UserError(f"top_p {self.top_p}: it has to be above 0 and at most 1 (all tokens), such as 0.9")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UserError(f"seed {self.seed}: it has to be a whole number from 0 to {MAX_SEED}")
 
 
 GREEDY = Sampling()
@@ -57,6 +71,6 @@ def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Genera
     return chosen.clamp_max(logits.shape[-1] - 1)
 
 
-def generators(sampling: Sampling, count: int) -> list[torch.Generator]:
-    """One generator a request."""
-    return [torch.Generator().manual_seed(sampling.seed + index) for index in range(count)]
+def generators(seed: int, count: int) -> list[torch.Generator]:
+    """One generator a request, seeded `seed`, `seed` + 1, ..."""
+    return [torch.Generator().manual_seed(seed + index) for index in range(count)]

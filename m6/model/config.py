@@ -21,7 +21,7 @@ class ModelConfig(Config):
     patch_size: int = 8
     """Side of a picture patch, pixels."""
     stem: Literal["backbone", "convolutional", "linear"] = "linear"
-    """How pixels become patches: frozen features of a trained network (as in the paper), convolutions (patch_size must
+    """How pixels become patches: frozen features of a trained network, convolutions (patch_size must
     be 4, 8, 16, ...), or one projection."""
     backbone_channels: int = 128
     """Width of the features that the backbone gives; its patches must be of patch_size."""

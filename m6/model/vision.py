@@ -1,9 +1,9 @@
 """Picture input: pixels to one vector of the residual stream a patch.
 
 Three stems behind one interface, for any size and aspect ratio. "backbone": frozen features of a network trained on
-pictures, as the paper takes them from a ResNet-50 (section 3.1); here the encoder of the project's own image tokenizer,
-so that nothing has to be downloaded. "convolutional": a few strided convolutions, trained along. "linear": one
-projection, as in ViT, which needs the most data.
+pictures; the paper takes features of a ResNet-50 (section 3.1; whether frozen is not known), here it is the encoder of
+the project's own image tokenizer, so that nothing has to be downloaded. "convolutional": a few strided convolutions,
+trained along. "linear": one projection, as in ViT, which needs the most data.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class EvaluateStage(Config):
     """Documents for each score, at the most."""
     num_poems: int = 32
     """Poems written for held-out titles."""
-    judge_scenes: int = 6000
+    judge_scenes: int = 8000
     """Fresh scenes on which the judge of paintings is trained, apart from the model."""
-    judge_steps: int = 500
+    judge_steps: int = 700
     """Updates of the judge."""

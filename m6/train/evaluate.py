@@ -324,9 +324,9 @@ def verse(about: Evaluation) -> tuple[Scores, Examples]:
     measured = measured[: about.stage.num_samples]
     losses = engine.losses([poems.sample(engine.text(poems.prompt(d)), engine.text(d["text"])) for d in measured])
     texts = [d["text"] for d in measured]
-    characters = sorted(known)
-    rng = np.random.default_rng(about.seed)
-    scattered = ["".join(rng.choice(characters, 1)[0] for _ in range(4)) for _ in fitting]
+    letters = "".join(d["text"] for d in training)
+    places = np.random.default_rng(about.seed).integers(0, len(letters), (len(fitting), 48))
+    scattered = ["".join(letters[place] for place in row) for row in places]
     scores = {
         "poem.form_rate": score["form_rate"],
         "poem.form_rate.baseline": mean(has_form(text, form) for text, form in zip(scattered, forms, strict=True)),

@@ -1,7 +1,7 @@
 """The judge of paintings: a small classifier that says which thing stands where in a scene.
 
 It is trained apart from the model, on fresh scenes of real pictures (its own seed, held-out combinations included),
-half of them as the image tokenizer restores them, so that it knows how a painting at its best looks. Its own accuracy
+some also as the image tokenizer restores them, so that it knows how a painting at its best looks. Its own accuracy
 on further fresh scenes stands beside every score that it gives.
 """
 
@@ -91,19 +91,20 @@ def train_judge(engine: Engine, config: ScenesConfig, num_scenes: int, num_steps
     half = num_scenes // 2
     made = [fresh_scenes(half, split, config, SEED) for split in ("train", "heldout")]
     pixels, labels = (np.concatenate(parts) for parts in zip(*made, strict=True))
-    codes = [engine.encode_pictures(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH)]
+    third = slice(None, None, 3)
+    codes = [engine.encode_pictures(part) for part in np.array_split(pixels[third], max(1, num_scenes // 192))]
     restored = np.concatenate([engine.decode_codes(grid) for grid in codes])
-    everything, truth = np.concatenate([pixels, restored]), np.concatenate([labels, labels])
+    everything, truth = np.concatenate([pixels, restored]), np.concatenate([labels, labels[third]])
     torch.manual_seed(SEED)
     judge = Judge(config.size)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=num_steps)
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=num_steps)
     rng = np.random.default_rng(SEED)
     judge.train()
     for _ in progress(num_steps, "judge"):
         chosen = rng.integers(0, len(everything), BATCH)
         images = to_images(everything[chosen])
-        images = images + 0.05 * torch.from_numpy(rng.standard_normal(images.shape, np.float32))
+        images = images + 0.02 * torch.from_numpy(rng.standard_normal(images.shape, np.float32))
         loss = F.cross_entropy(judge(images).flatten(0, 1), torch.from_numpy(truth[chosen]).flatten())
         loss.backward()
         optimizer.step()

@@ -21,14 +21,23 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, about: singular values end between 0.7 and 1.2. [N, R, C] -> [N, R, C]."""
+    """The nearest semi-orthogonal matrices, about: singular values end between 0.7 and 1.2. [N, R, C] -> [N, R, C].
+
+    Each iteration multiplies x by a polynomial of its Gram matrix x x^T. All these polynomials commute, so they are
+    gathered on the small Gram matrix and multiplied to x once, at the end: about a third less work for wide matrices.
+    """
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    gram = x @ x.mT
+    identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    gathered = identity
+    for step in range(NEWTON_SCHULZ_STEPS):
+        polynomial = a * identity + b * gram + c * (gram @ gram)
+        gathered = polynomial @ gathered if step else polynomial
+        gram = polynomial @ gram @ polynomial
+    x = gathered @ x
     return x.mT if tall else x
 
 

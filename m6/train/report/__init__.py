@@ -14,13 +14,12 @@ paintings beside what was asked for. What a run does not have leaves a short not
 from m6.run import Run, write_atomic
 from m6.train.report.material import Material
 from m6.train.report.page import page
+from m6.train.results import write_results
 
 __all__ = ["write"]
 
 
 def write(run: Run) -> None:
     """Write the scores of a run to `results.json`, and `report.html` beside it; an older page is replaced at once."""
-    from m6.train.evaluate import write_results  # brings torch, which the page does not need
-
     write_results(run)
     write_atomic(run.folder / "report.html", page(Material.read(run.folder)))

@@ -72,5 +72,5 @@ def table(caption: Content, head: list[Content], rows: list[list[Content]], **at
 def section(name: str, title: Html, lead: Content, *content: Content) -> Html:
     """A section of the page: its heading in the margin, a sentence that says what is to be seen, and the content."""
     heading = element("div", element("h2", title, id=f"{name}-title"), class_="margin")
-    body = element("div", element("p", lead, class_="lead"), content, class_="body")
+    body = element("div", element("div", lead, class_="lead"), content, class_="body")
     return element("section", heading, body, id=name, aria_labelledby=f"{name}-title")

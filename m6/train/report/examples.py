@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from m6.train.report.elements import Content, Html, both, chinese, element, note, section
@@ -12,16 +13,18 @@ from m6.train.report.material import Material
 
 Example = dict[str, Any]
 CHARACTERS = 9  # in a column of a poem, see style.css
-MOST = 24  # examples shown of each kind and split, to keep the page at a few megabytes
+MOST = 12  # examples shown of each kind and group, to keep the page short and at a few megabytes
 
 SYNTHETIC = both("real pictures, synthetic layout", "真实图片，合成布局")
-SPLITS = {
-    "seen": (both("Seen in training", "训练时见过的"), both("memory", "记忆")),
-    "heldout": (both("Things it never saw", "从未见过的事物"), both("generalisation", "泛化")),
-    "composed": (
-        both("Unseen combinations of seen things", "见过的事物，未见过的组合"),
-        both("generalisation", "泛化"),
-    ),
+MEMORY, GENERALISATION = both("memory", "记忆"), both("generalisation", "泛化")
+GROUPS: dict[str, tuple[Html, tuple[Html, ...]]] = {
+    "seen": (both("Seen in training", "训练时见过的"), (MEMORY,)),
+    "seen scenes": (both("Scenes seen in training", "训练时见过的场景"), (MEMORY, SYNTHETIC)),
+    "heldout": (both("Things it never saw", "从未见过的事物"), (GENERALISATION,)),
+    "pair": (both("Unseen pairs of seen things", "未见过的搭配"), (GENERALISATION, SYNTHETIC)),
+    "colour": (both("Unseen colours of seen things", "未见过的颜色"), (GENERALISATION, SYNTHETIC)),
+    "count": (both("Unseen numbers of seen things", "未见过的数目"), (GENERALISATION, SYNTHETIC)),
+    "composed": (both("Unseen combinations of seen things", "未见过的组合"), (GENERALISATION, SYNTHETIC)),
 }
 
 
@@ -45,8 +48,6 @@ def mark(right: bool | None) -> Html | None:
 
 def gallery(material: Material, paintings: Sequence[Example]) -> Html:
     """Paintings, large, with their prompts."""
-    if not paintings:
-        return note("No paintings of such prompts are here.", "没有这类画作。")
     figures = [
         element(
             "figure",
@@ -86,27 +87,42 @@ def _two(*pairs: tuple[Html, Html]) -> Html:
     )  # fmt: skip
 
 
-def _split(example: Example) -> str:
-    """The split as the page shows it: what is new in a held-out scene is the combination."""
-    return "composed" if example["split"] == "heldout" and example.get("source") == "scenes" else example["split"]
+def group(example: Example) -> str:
+    """The group of an example, by what is new in it: in held-out scenes a combination."""
+    if example["split"] != "composed" and example.get("source") != "scenes":
+        return str(example["split"])
+    if example["split"] == "seen":
+        return "seen scenes"
+    unseen = str(example.get("unseen"))
+    return unseen if unseen in GROUPS else "composed"
 
 
-def _splits(examples: Sequence[Example], show: Any, style: str) -> list[Html]:
-    """One block a split: its name, how many of the shown are right, and the examples."""
+def spread(examples: Sequence[Example]) -> list[Example]:
+    """The same examples in another order: the first of every group, then the second of every group, ..."""
+    counts: Counter[str] = Counter()
+    ranks = []
+    for example in examples:
+        ranks.append(counts[group(example)])
+        counts[group(example)] += 1
+    return [examples[index] for index in sorted(range(len(examples)), key=lambda index: ranks[index])]
+
+
+def _groups(examples: Sequence[Example], show: Callable[[Example], Html], style: str) -> list[Html]:
+    """One block a group: its name, how many of the shown are right, and the examples."""
     blocks = []
-    for split, (title, kind) in SPLITS.items():
-        chosen = [example for example in examples if _split(example) == split]
+    for name, (title, kinds) in GROUPS.items():
+        chosen = [example for example in examples if group(example) == name][:MOST]
         if not chosen:
             continue
-        scenes = split == "composed" or any(example.get("source") == "scenes" for example in chosen)
-        tags = [element("span", kind, class_="tag"), element("span", SYNTHETIC, class_="tag") if scenes else None]
-        count = min(len(chosen), MOST)
-        right = sum(bool(example.get("right")) for example in chosen[:count])
-        judged = any(example.get("right") is not None for example in chosen)
-        share = both(f"{right} of these {count} right", f"此处 {count} 例，对 {right} 例") if judged else None
-        blocks.append(element("h3", title, tags, element("small", share) if share else None))
-        blocks.append(element("div", (show(example) for example in chosen[:count]), class_=style))
+        judged = [example["right"] for example in chosen if example["right"] is not None]
+        right = both(f"{sum(judged)} of these {len(judged)} right", f"此处 {len(judged)} 例，对 {sum(judged)} 例")
+        blocks.append(element("h3", title, _tags(kinds), element("small", right) if judged else None))
+        blocks.append(element("div", (show(example) for example in chosen), class_=style))
     return blocks or [note("No examples of this are here.", "没有这类例子。")]
+
+
+def _tags(words: Sequence[Html]) -> list[Html]:
+    return [element("span", word, class_="tag") for word in words]
 
 
 def paintings(material: Material) -> Html:
@@ -115,11 +131,14 @@ def paintings(material: Material) -> Html:
         "paintings",
         both("Paintings", "作画"),
         both(
-            "The prompt, what the model painted, and the picture that was meant. Whether a painting is right is told by"
-            " the nearest training picture or by a classifier that was trained apart.",
-            "依次为：所给的话，模型所画，本意之图。对与误，由最近的训练图判定，或由另行训练的分类器判定。",
+            "What the model painted, the picture that was meant, and the prompt. Right means: for a seen prompt, the"
+            " nearest training picture is the one that was meant; for a thing it never saw, the model tells its own"
+            " painting among ten prompts; for a combination, a classifier that was trained apart finds every thing in"
+            " its place.",
+            "左为模型所画，右为本意之图，下为所给的话。何谓对：见过的，最近的训练图正是本意之图；"
+            "未见过的事物，模型能在十句话中认出自己所画；组合，则由另行训练的分类器判定样样各在其位。",
         ),
-        _splits(material.of("paintings"), lambda example: _painting(material, example), "grid wide"),
+        _groups(material.of("paintings"), lambda example: _painting(material, example), "grid wide"),
     )
 
 
@@ -138,8 +157,12 @@ def captions(material: Material) -> Html:
     return section(
         "captions",
         both("What it sees", "看图描述"),
-        both("The picture goes in, the words come out. The true caption stands below.", "图入文出，下方为真实描述。"),
-        _splits(material.of("captions"), lambda example: _caption(material, example), "cards"),
+        both(
+            "The picture goes in, the words come out; the true caption stands below. Right means the exact name, which"
+            " is all before the keywords; of a scene, the whole sentence.",
+            "图入文出，下方为真实描述。何谓对：名称（关键词之前）一字不差；场景则整句一字不差。",
+        ),
+        _groups(material.of("captions"), lambda example: _caption(material, example), "cards"),
     )
 
 
@@ -157,7 +180,7 @@ def questions(material: Material) -> Html:
             "Answers are exact by construction: names, places, numbers, colours.",
             "答案由构造而来：名称、位置、数目、颜色。",
         ),
-        _splits(material.of("questions"), lambda example: _question(material, example), "cards"),
+        _groups(material.of("questions"), lambda example: _question(material, example), "cards"),
     )
 
 
@@ -178,7 +201,7 @@ def matching(material: Material) -> Html:
             "One text is true, the other does not fit. The model takes the one that the picture makes likelier.",
             "两句之中，一句为真，另一句不合。模型取图画使之更可能的那一句。",
         ),
-        _splits(examples, lambda example: _match(material, example), "cards"),
+        _groups(examples, lambda example: _match(material, example), "cards"),
     )
 
 
@@ -208,7 +231,7 @@ def _truth(text: str) -> Html:
 
 def poems(material: Material) -> Html:
     """Poems in columns, from right to left, beside those that people wrote under the title."""
-    examples = material.of("poems")[: MOST // 2]
+    examples = material.of("poems")[:MOST]
     blocks: list[Html] = [_poems(example) for example in examples]
     return section(
         "poems",
@@ -223,10 +246,10 @@ def poems(material: Material) -> Html:
 
 
 def _poems(example: Example) -> Html:
-    title, kind = SPLITS[example["split"]]
+    title, kinds = GROUPS[example["split"]]
     if example["split"] == "heldout":  # poems are split by author
         title = both("A poet it never read", "从未读过的诗人")
-    tag = element("figcaption", title, element("span", kind, class_="tag"))
+    tag = element("figcaption", title, _tags(kinds))
     written = _poem(example["title"], "模型", example["written"], "folio")
     true = _poem(example["title"], example["author"], example["true"], "folio true")
     return element("figure", element("div", written, true, class_="pair"), tag)
@@ -254,11 +277,13 @@ def failures(material: Material) -> Html:
         for kind in ("paintings", "captions", "questions")
     }
     blocks: list[Content] = [
-        element("div", (_painting(material, example) for example in wrong["paintings"][:8]), class_="grid wide"),
+        element(
+            "div", (_painting(material, example) for example in spread(wrong["paintings"])[:9]), class_="grid wide"
+        ),
         element(
             "div",
-            [_caption(material, example) for example in wrong["captions"][:8]],
-            [_question(material, example) for example in wrong["questions"][:4]],
+            [_caption(material, example) for example in spread(wrong["captions"])[:8]],
+            [_question(material, example) for example in spread(wrong["questions"])[:4]],
             class_="cards",
         ),
     ]
@@ -266,8 +291,8 @@ def failures(material: Material) -> Html:
         "failures",
         both("Where it fails", "败笔"),
         both(
-            "The first failures of generalisation among the examples kept, in their order: not chosen for their looks.",
-            "留存的例子中，未见过而出错的，依次序取最先的几例，不加挑选。",
+            "Failures of generalisation: of every group the first ones among the examples kept, not chosen by looks.",
+            "泛化的败笔：留存的例子中，各组依次序取最先的几例，不加挑选。",
         ),
         blocks if any(wrong.values()) else note("Among the examples kept, there is none.", "留存的例子中没有。"),
     )

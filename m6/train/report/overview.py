@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from m6.train.report.elements import Content, Html, both, chinese, element, note, section, table
-from m6.train.report.examples import gallery, reconstructions
+from m6.train.report.examples import gallery, reconstructions, spread
 from m6.train.report.material import Material
 from m6.train.report.plots import Curve, line_chart
 from m6.train.report.scores import percent, spell
@@ -111,11 +111,16 @@ def _two_kinds(results: dict[str, Any]) -> Html:
 def first_impressions(material: Material) -> Html:
     """Painted scenes of combinations that training never showed."""
     paintings = material.of("paintings", "composed")
-    right = [example for example in paintings if example["right"]]
-    chosen = (right + [example for example in paintings if not example["right"]])[:8]
+    right = spread([example for example in paintings if example["right"]])
+    chosen = (right + spread([example for example in paintings if not example["right"]]))[:8]
+    title = both("Painted from words", "依文作画")
+    if not paintings:
+        return section(
+            "gallery", title, note("No painting of an unseen combination is here.", "没有未见过的组合之画。")
+        )
     return section(
         "gallery",
-        both("Painted from words", "依文作画"),
+        title,
         both(
             f"Combinations that training never showed. Chosen: what the judge called right comes first, {len(right)} of"
             f" {len(paintings)} examples; the others, and the failures, are further below. Real pictures in a synthetic"
@@ -197,7 +202,7 @@ def corpus(material: Material) -> Html:
             REASONS.get(row["reason"], row["reason"]),
             SOURCES.get(row["source"], row["source"]),
             f"{row['count']:,}",
-            chinese(row["samples"][0]["where"] or row["samples"][0]["text"]) if row["samples"] else "",
+            chinese((row["samples"][0]["text"] or row["samples"][0]["where"])[:60]) if row["samples"] else "",
         ]
         for row in report["drops_by_source"]
     ]

@@ -47,8 +47,8 @@ def page(material: Material) -> str:
         element(
             "footer",
             both(
-                "One file, nothing loaded from anywhere. Pictures: Noto Emoji, Apache-2.0; words: Unicode CLDR.",
-                "一页一文件，无一物取自网络。图片：Noto Emoji，Apache-2.0；词语：Unicode CLDR。",
+                "One file that loads nothing. Bundled pictures: Noto Emoji, Apache-2.0; words: Unicode CLDR.",
+                "一页一文件，无一物取自网络。自带图片：Noto Emoji，Apache-2.0；词语：Unicode CLDR。",
             ),
         ),
     )

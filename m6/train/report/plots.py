@@ -50,8 +50,11 @@ def line_chart(
     def down(y: float) -> float:
         return 1000 * (high - scale(y)) / (high - low)
 
-    y_ticks = [tick for tick in (log_ticks if log else ticks)(min(values), max(values)) if low <= scale(tick) <= high]
-    x_ticks = [tick for tick in ticks(0, right) if tick <= right]
+    y_ticks = log_ticks(min(values), max(values)) if log else []
+    y_ticks = [tick for tick in y_ticks if low <= scale(tick) <= high]
+    if len(y_ticks) < 2:
+        y_ticks = ticks(min(values), max(values))
+    x_ticks = [tick for tick in ticks(0, right) if tick == int(tick)]  # steps are whole
     lines = [_line([(0, down(tick)), (1000, down(tick))], "rule") for tick in y_ticks]
     if level:
         lines.append(_line([(0, down(level[0])), (1000, down(level[0]))], "level"))
@@ -99,6 +102,7 @@ def _legend(curves: Sequence[Curve], level: tuple[float, Html] | None) -> Html:
 
 def _line(points: Sequence[Point], style: str) -> Html:
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    path += "h0" if len(points) == 1 else ""  # a dot
     return element("path", d=path, class_=style)
 
 

@@ -15,31 +15,52 @@ from m6.train.report.material import Material
 NAMES = {
     "text_to_image.right_seen": both("painting is the right picture", "画的正是那幅图"),
     "caption.exact_seen": both("caption exact", "描述全对"),
+    "caption.keyword_f1_seen": both("keywords, F1", "关键词 F1"),
+    "scene.caption_exact_seen": both("scene: caption exact", "场景：描述全对"),
     "matching.accuracy_seen": both("matching", "图文相配"),
+    "matching.yes_no_seen": both("matching, said as 是 or 否", "图文相配，以是否作答"),
     "vqa.accuracy_seen": both("answers", "答问"),
     "poem.copied_rate": both("poem lines that stand in the training set", "诗句见于训练集"),
     "scene.caption_exact_heldout": both("scene: caption exact", "场景：描述全对"),
     "scene.vqa_accuracy_heldout": both("scene: answers", "场景：答问"),
     "scene.matching_heldout": both("scene: matching", "场景：图文相配"),
+    "scene.matching_yes_no_heldout": both("scene: matching, said as 是 or 否", "场景：图文相配，以是否作答"),
     "scene.paint_right_heldout": both("scene: painting right", "场景：画对"),
-    "scene.colour_heldout": both("scene: unseen colours of a thing", "场景：未见过的颜色"),
-    "scene.count_heldout": both("scene: unseen numbers of a thing", "场景：未见过的数目"),
+    "scene.colour_heldout": both("scene, unseen colours: caption exact", "场景，未见过的颜色：描述全对"),
+    "scene.count_heldout": both("scene, unseen numbers: caption exact", "场景，未见过的数目：描述全对"),
+    "scene.paint_colour_heldout": both("scene, unseen colours: painting right", "场景，未见过的颜色：画对"),
+    "scene.paint_count_heldout": both("scene, unseen numbers: painting right", "场景，未见过的数目：画对"),
     "scene.judge_accuracy": both("the judge itself, on real scenes", "判者自身，真实场景"),
     "caption.exact_heldout": both("unseen things: caption exact", "未见事物：描述全对"),
     "caption.keyword_f1_heldout": both("unseen things: keywords, F1", "未见事物：关键词 F1"),
     "matching.accuracy_heldout": both("unseen things: matching", "未见事物：图文相配"),
+    "matching.yes_no_heldout": both("unseen things: matching, said as 是 or 否", "未见事物：图文相配，以是否作答"),
     "vqa.accuracy_heldout": both("unseen things: answers", "未见事物：答问"),
     "text_to_image.round_trip_heldout": both(
         "unseen things: its own painting told among ten", "未见事物：自画自认，十中择一"
     ),
     "poem.form_rate": both("poems that keep their form", "诗合其体"),
+    "poem.form_rate_free": both("the same, without the decoder's help", "诗合其体，解码不加约束"),
     "poem.bits_per_char_heldout": both("poems of unseen poets, lower is better", "未见诗人之诗，越低越好"),
     "vq.psnr_heldout": both("reconstruction of unseen pictures", "未见之图的还原"),
+    "vq.psnr_train": both("reconstruction of training pictures", "训练图的还原"),
     "vq.codebook_used": both("code book in use", "码本使用"),
 }
+_KINDS = {
+    "what": both("what is it", "是什么"), "where": both("where is it", "在哪边"), "count": both("how many", "有几个"),
+    "colour": both("which colour", "什么颜色"), "category": both("which category", "哪一类"),
+    "yes_no": both("yes or no", "是与否"),
+}  # fmt: skip
+_ASKED = {
+    "vqa.{}_seen": both("", ""),
+    "scene.vqa_{}_heldout": both("scene: ", "场景："),
+    "vqa.{}_heldout": both("unseen things: ", "未见事物："),
+}
+NAMES |= {key.format(kind): Html(about + name) for key, about in _ASKED.items() for kind, name in _KINDS.items()}
 UNITS = {"psnr": "dB", "bits_per_char": "bits"}  # by part of a key; all else is a share
-COSTS = ("seconds.", "peak_rss_gib", "tokens_per_second", "corpus.")
-MEMORY = ("poem.copied_rate",)  # beside the keys that end in _seen
+NO_SCORES = ("seconds.", "peak_rss_gib", "tokens", "corpus.", "parameters", "vocabulary", "resumed.")
+ABOUT_SCORES = (".baseline", ".low", ".high")
+MEMORY = ("poem.copied_rate", "vq.psnr_train")  # beside the keys that end in _seen
 
 
 def spell(seconds: float) -> Html:
@@ -58,7 +79,7 @@ def scores(material: Material) -> Html:
     keys = [
         key
         for key, value in material.results.items()
-        if isinstance(value, int | float) and not key.startswith(COSTS) and not key.endswith(".baseline")
+        if isinstance(value, int | float) and not key.startswith(NO_SCORES) and not key.endswith(ABOUT_SCORES)
     ]
     order = list(NAMES)
     keys.sort(key=lambda key: order.index(key) if key in order else len(order))
@@ -75,8 +96,10 @@ def scores(material: Material) -> Html:
         both("Scores", "评分"),
         both(
             "Each beside its trivial baseline: the most frequent answer, the nearest picture in pixels, the frequency"
-            " of characters. In the bars the baseline is the upright line. Scenes are real pictures, synthetic layout.",
-            "每项与最简单的基线并列：最常见的答案、像素上最近的图、字频。条中竖线为基线。场景是真实图片、合成布局。",
+            " of characters. In the bars the baseline is the upright line. Small figures: the 95\u00a0% bootstrap"
+            " interval. Scenes are real pictures in a synthetic layout.",
+            "每项与最简单的基线并列：最常见的答案、像素上最近的图、字频。条中竖线为基线；小字为自助法 95 % 区间。"
+            "场景是真实图片、合成布局。",
         ),
         [_scores(material.results, title, chosen) for title, chosen in blocks if chosen]
         or note("Nothing was measured in this run.", "本次运行未作测量。"),
@@ -108,7 +131,15 @@ def _score(results: dict[str, Any], key: str) -> list[Content]:
         gap = f"{100 * (value - base):+.1f}" if unit is None else f"{value - base:+.2f} {unit}".strip()
     name = element("span", NAMES.get(key, ""), element("code", key))
     bar = _bar(value, base) if unit is None else ""
-    return [name, element("b", shown(value)), "–" if base is None else shown(base), gap.replace("-", "−"), bar]
+    low, high = results.get(f"{key}.low"), results.get(f"{key}.high")
+    bounds = None if low is None or high is None else f" {shown(low).removesuffix(' %')}–{shown(high)}"
+    return [
+        name,
+        [element("b", shown(value)), element("small", bounds)],
+        "–" if base is None else shown(base),
+        gap.replace("-", "−"),
+        bar,
+    ]
 
 
 def _bar(value: float, base: float | None) -> Html:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
-import types
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from m6.recipes.recipe import Recipe
+from m6.recipes import quickstart
 from m6.run import Run
 from m6.train import report
 from m6.train.report.elements import both, element, markup
+from m6.train.report.examples import group, spread
 from m6.train.report.material import Material
 from m6.train.report.page import page
 from m6.train.report.plots import Curve, line_chart, log_ticks, thinned, ticks
@@ -136,7 +135,7 @@ def test_scores_are_told_apart(whole: Reader) -> None:
     neither = whole.text.index("Neither of the two", new)
     end = whole.text.index("Where it fails", neither)
     for key in RESULTS:
-        if key.endswith(".baseline") or key.startswith(("seconds", "corpus", "peak", "tokens")):
+        if key.endswith((".baseline", ".low", ".high")) or key.startswith(("seconds", "corpus", "peak", "tokens")):
             continue
         start, stop = (new, neither) if "_heldout" in key else (neither, end)
         if key.endswith("_seen") or key == "poem.copied_rate":
@@ -144,6 +143,7 @@ def test_scores_are_told_apart(whole: Reader) -> None:
         assert whole.text.index(key, start) < stop
     assert "+16.0" in whole.text  # scene.count_heldout 0.41 over 0.25
     assert "−1.90 bits" in whole.text
+    assert "92 % 88–95 %" in whole.text
 
 
 def test_unknown_scores_are_shown_by_their_key(own: Path) -> None:
@@ -175,18 +175,28 @@ def test_an_empty_folder_gives_a_page_of_notes(tmp_path: Path) -> None:
     assert "No poems are here." in reader.text
 
 
-def test_write_replaces_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[Run] = []
-    evaluate = types.ModuleType("m6.train.evaluate")
-    evaluate.write_results = written.append  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "m6.train.evaluate", evaluate)
-    monkeypatch.setattr("m6.train.evaluate", evaluate, raising=False)
-    run = Run.open(tmp_path / "run", Recipe())
-    (run.folder / "report.html").write_text("old")
-    report.write(run)
-    assert written == [run]
-    assert (run.folder / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert str(run.folder) in (run.folder / "report.html").read_text(encoding="utf-8")
+def test_write_replaces_the_page_and_the_results(own: Path) -> None:
+    (own / "report.html").write_text("old")
+    (own / "results.json").unlink()
+    report.write(Run.open(own, quickstart.recipe()))
+    assert json.loads((own / "results.json").read_text())["scene.count_heldout"] == 0.41
+    text = (own / "report.html").read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert f"m6 generate poem --run {own}" in text
+
+
+def test_groups_by_what_is_new() -> None:
+    assert group({"split": "heldout", "source": "emoji", "unseen": ""}) == "heldout"
+    assert group({"split": "heldout", "source": "scenes", "unseen": "count"}) == "count"
+    assert group({"split": "composed", "unseen": "pair"}) == "pair"
+    assert group({"split": "heldout", "source": "scenes"}) == "composed"
+    assert group({"split": "seen", "source": "scenes", "unseen": ""}) == "seen scenes"
+
+
+def test_spread_takes_turns() -> None:
+    examples = [{"split": "composed", "unseen": unseen} for unseen in ("pair", "pair", "pair", "count", "count")]
+    numbered = [{**example, "at": index} for index, example in enumerate(examples)]
+    assert [example["at"] for example in spread(numbered)] == [0, 3, 1, 4, 2]
 
 
 def test_element() -> None:
