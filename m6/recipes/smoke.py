@@ -8,7 +8,7 @@ def recipe() -> Recipe:
     """The quickstart, cut down."""
     return quickstart.recipe().override(
         {
-            "corpus.emoji.most": 300,
+            "corpus.emoji.most": 420,
             "corpus.poems.most": 300,
             "corpus.scenes.train": 400,
             "corpus.scenes.heldout": 100,

@@ -33,7 +33,7 @@ from m6.tasks import captioning, matching, poems, text_to_image, visual_question
 from m6.tasks.metrics import interval, mean, overlap
 from m6.tokenizer.vocabulary import MATCH
 from m6.train.config import EvaluateStage
-from m6.train.judge import label, train_judge
+from m6.train.judge import expected_of, train_judge
 from m6.train.results import write_results
 
 __all__ = ["run", "write_results"]
@@ -407,11 +407,11 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
         documents = about.some("scenes", "heldout", unseen=unseen)
         if not documents:
             continue
-        labels = np.array([scene_label(d) for d in documents])
+        wanted = [expected_of(d, config.size) for d in documents]
         painted = paint_pictures(about.engine, [d["text"] for d in documents])
-        right = judge.right(painted, labels)
+        right = judge.right(painted, wanted)
         near = [int(np.argmax([overlap(d["text"], other["text"]) for other in known])) for d in documents]
-        scores |= with_interval(key, right.tolist(), float(judge.right(known_pixels[near], labels).mean()))
+        scores |= with_interval(key, right, mean(judge.right(known_pixels[near], wanted)))
         references = pixels_of(documents[:32])
         for index, document in enumerate(documents[: 32 if unseen == "pair" else 8]):
             shown.append(
@@ -425,12 +425,6 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
                 }
             )
     return scores, {"paintings": shown}
-
-
-def scene_label(document: Document) -> list[int]:
-    """What stands where in a scene document, as the judge numbers it."""
-    attributes = document["attributes"]
-    return label(attributes["things"].split("\n"), attributes["place"], attributes["kind"])
 
 
 def reconstructions(about: Evaluation) -> tuple[Scores, Examples]:

@@ -1,11 +1,16 @@
-"""The judge of paintings: a small classifier that says which thing stands where in a scene.
+"""The judge of paintings: a small classifier that says which thing stands at a place of a scene.
 
-It is trained apart from the model, on fresh scenes of real pictures (its own seed, held-out combinations included),
-some also as the image tokenizer restores them, so that it knows how a painting at its best looks. Its own accuracy
-on further fresh scenes stands beside every score that it gives.
+It looks through a window at each place where the layout puts a thing, so that it judges things one by one, and it asks
+that the rest of the picture be white. It is trained apart from the model, on fresh scenes of real pictures (its own
+seed, all combinations), some also as the image tokenizer restores them, so that it knows how a painting at its best
+looks. Its own accuracy on further fresh scenes of held-out combinations stands beside every score that it gives.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,101 +19,125 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m6.corpus.config import ScenesConfig
+from m6.corpus.document import Document
 from m6.corpus.sources import scenes
 from m6.generate.engine import Engine
 from m6.run import progress
 
-NUM_SLOTS = 4
+WINDOW = 40  # side of what it sees of a place, pixels: a thing at its largest, wherever it may lie
 BATCH = 64
 SEED = 977  # far from the seeds of corpora
-NOTHING = ""
-CLASSES = (
-    NOTHING,
-    *scenes.THINGS,
-    *(f"{hue}的{name}" for name in scenes.DYEABLE.values() for hue in scenes.HUES),
-)
+MOST_INK = 0.02  # mean darkness outside of all windows, at the most
+CLASSES = (*scenes.THINGS, *(f"{hue}的{name}" for name in scenes.DYEABLE.values() for hue in scenes.HUES))
 
 
-def label(things: list[str], place: str, kind: str) -> list[int]:
-    """What stands in each slot, as indices of CLASSES: pairs beside each other fill the first two slots, pairs above
-    each other the last two, and things that are counted the first ones."""
-    slots = [NOTHING] * NUM_SLOTS
-    start = 2 if kind in ("pair", "colour_pair") and place == "above" else 0
-    slots[start : start + len(things)] = things
-    return [CLASSES.index(thing) for thing in slots]
+@dataclass(frozen=True)
+class Expected:
+    """What should stand where: classes, and the middles of their places (column, row), pixels."""
+
+    things: tuple[int, ...]
+    middles: tuple[tuple[int, int], ...]
+
+
+def expected(things: Sequence[str], upright: bool, size: int) -> Expected:
+    """The captions of the things of a scene, in the order of its layout."""
+    middles = [(round(column * size), round(row * size)) for column, row in scenes.SLOTS[len(things)]]
+    return Expected(
+        tuple(CLASSES.index(thing) for thing in things),
+        tuple((row, column) if upright else (column, row) for column, row in middles),
+    )
+
+
+def expected_of(document: Document, size: int) -> Expected:
+    """The same of a scene document."""
+    attributes = document["attributes"]
+    return expected(attributes["things"].split("\n"), attributes["place"] == "above", size)
+
+
+def windows(picture: np.ndarray, middles: Sequence[tuple[int, int]]) -> np.ndarray:
+    """What is seen of a picture [S, S, 3] at each place: [n, WINDOW, WINDOW, 3]; beyond the edge it is white."""
+    half = WINDOW // 2
+    wide = np.pad(picture, ((half, half), (half, half), (0, 0)), constant_values=255)
+    return np.stack([wide[row : row + WINDOW, column : column + WINDOW] for column, row in middles])
+
+
+def ink_elsewhere(picture: np.ndarray, middles: Sequence[tuple[int, int]]) -> float:
+    """Mean darkness (0 to 1) of a picture outside of all windows."""
+    half = WINDOW // 2
+    outside = np.ones(picture.shape[:2], bool)
+    for column, row in middles:
+        outside[max(0, row - half) : row + half, max(0, column - half) : column + half] = False
+    return float(1 - picture[outside].mean() / 255) if outside.any() else 0.0
 
 
 class Judge(nn.Module):
-    """Pictures [B, 3, 64, 64] in -1 to 1 -> logits [B, NUM_SLOTS, len(CLASSES)]."""
+    """Windows [B, 3, WINDOW, WINDOW] in -1 to 1 -> logits [B, len(CLASSES)]."""
 
-    def __init__(self, side: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.see = nn.Sequential(
-            nn.Conv2d(3, 32, 4, stride=4),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(64, 128, 3, padding=1),
-            nn.BatchNorm2d(128),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(128 * (side // 8) ** 2, 256),
-            nn.ReLU(),
-        )
-        self.say = nn.Linear(256, NUM_SLOTS * len(CLASSES))
+        widths = (3, 32, 64, 128)
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.BatchNorm2d(wide), nn.ReLU()]
+        self.see = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * (WINDOW // 8) ** 2, 256), nn.ReLU())
+        self.say = nn.Linear(256, len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.say(self.see(images)).unflatten(-1, (NUM_SLOTS, len(CLASSES)))
+        return self.say(self.see(images))
 
     @torch.no_grad()
-    def right(self, pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Whether every slot of each picture [N, S, S, 3] holds what `labels` [N, NUM_SLOTS] say: [N] bool."""
+    def right(self, pictures: np.ndarray, wanted: Sequence[Expected]) -> list[bool]:
+        """Whether every thing of each picture [N, S, S, 3] stands in its place, and nothing elsewhere."""
         self.eval()
-        said = [self(to_images(pixels[i : i + BATCH])).argmax(-1).numpy() for i in range(0, len(pixels), BATCH)]
-        return np.asarray((np.concatenate(said) == labels).all(1))
+        verdicts = []
+        for picture, scene in zip(pictures, wanted, strict=True):
+            said = self(to_images(windows(picture, scene.middles))).argmax(-1).tolist()
+            verdicts.append(tuple(said) == scene.things and ink_elsewhere(picture, scene.middles) <= MOST_INK)
+        return verdicts
 
 
 def to_images(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def fresh_scenes(count: int, split: str, config: ScenesConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [count, S, S, 3] and labels [count, NUM_SLOTS] of scenes that no corpus holds."""
-    pictures = scenes.cut_outs()
-    pixels, labels = [], []
+def fresh_scenes(count: int, split: str, config: ScenesConfig, seed: int) -> tuple[np.ndarray, list[Expected]]:
+    """Pixels [count, S, S, 3] of scenes that no corpus holds, and what stands in them."""
+    cut_outs = scenes.cut_outs()
+    pictures, wanted = [], []
     for index in range(count):
         scene, rng = scenes.plan(index, split, config, seed)
-        drawn: Image.Image = scenes.draw(scene, pictures, config, rng)
-        pixels.append(np.asarray(drawn))
-        labels.append(label([t.caption for t in scene.things], "above" if scene.upright else "beside", scene.kind))
-    return np.stack(pixels), np.array(labels)
+        drawn: Image.Image = scenes.draw(scene, cut_outs, config, rng)
+        pictures.append(np.asarray(drawn))
+        wanted.append(expected([thing.caption for thing in scene.things], scene.upright, config.size))
+    return np.stack(pictures), wanted
 
 
 def train_judge(engine: Engine, config: ScenesConfig, num_scenes: int, num_steps: int) -> tuple[Judge, float]:
-    """A judge, and its accuracy (all slots right) on fresh scenes of held-out combinations."""
+    """A judge, and its accuracy on fresh scenes of held-out combinations: the share that it finds right as a whole."""
     half = num_scenes // 2
-    made = [fresh_scenes(half, split, config, SEED) for split in ("train", "heldout")]
-    pixels, labels = (np.concatenate(parts) for parts in zip(*made, strict=True))
+    pictures, wanted = fresh_scenes(half, "train", config, SEED)
+    more, others = fresh_scenes(half, "heldout", config, SEED)
+    pictures, wanted = np.concatenate([pictures, more]), [*wanted, *others]
     third = slice(None, None, 3)
-    codes = [engine.encode_pictures(part) for part in np.array_split(pixels[third], max(1, num_scenes // 192))]
+    codes = [engine.encode_pictures(part) for part in np.array_split(pictures[third], max(1, num_scenes // 192))]
     restored = np.concatenate([engine.decode_codes(grid) for grid in codes])
-    everything, truth = np.concatenate([pixels, restored]), np.concatenate([labels, labels[third]])
+    everything, scenes_of = [*pictures, *restored], [*wanted, *wanted[third]]
+    seen = np.concatenate([windows(p, scene.middles) for p, scene in zip(everything, scenes_of, strict=True)])
+    truth = np.array([thing for scene in scenes_of for thing in scene.things])
     torch.manual_seed(SEED)
-    judge = Judge(config.size)
+    judge = Judge()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=num_steps)
     rng = np.random.default_rng(SEED)
     judge.train()
     for _ in progress(num_steps, "judge"):
-        chosen = rng.integers(0, len(everything), BATCH)
-        images = to_images(everything[chosen])
+        chosen = rng.integers(0, len(seen), BATCH)
+        images = to_images(seen[chosen])
         images = images + 0.02 * torch.from_numpy(rng.standard_normal(images.shape, np.float32))
-        loss = F.cross_entropy(judge(images).flatten(0, 1), torch.from_numpy(truth[chosen]).flatten())
+        loss = F.cross_entropy(judge(images), torch.from_numpy(truth[chosen]))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
     test = fresh_scenes(max(100, num_scenes // 12), "heldout", config, SEED + 1)
-    return judge, float(judge.right(*test).mean())
+    return judge, float(np.mean(judge.right(*test)))

@@ -22,7 +22,7 @@ CONFIG = CorpusConfig(
 
 def documents() -> list[Document]:
     """The Documents of all three sources, in order."""
-    found = []
+    found: list[Document] = []
     for source in (emoji, poems, scenes):
         for part in source.parts(CONFIG):
             found += [document for document in source.read(CONFIG, part, 0) if isinstance(document, dict)]

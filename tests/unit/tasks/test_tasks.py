@@ -59,7 +59,7 @@ def test_matching_takes_the_text_that_the_picture_makes_likelier() -> None:
     table = {((), 1): 1.0, ((), 2): 9.0, ((picture,), 1): 1.1, ((picture,), 2): 4.0}
 
     def losses(samples: list[Sample]) -> np.ndarray:
-        return np.array([table[sample.prefix, sample.branches[0].target.ids[0]] for sample in samples])  # type: ignore[union-attr]
+        return np.array([table[sample.prefix, sample.branches[0].target.ids[0]] for sample in samples])  # type: ignore[union-attr,index]
 
     assert matching.decode(losses, [picture], [[common, rare]]).tolist() == [1]  # type: ignore[arg-type]
     assert matching.score([1, 0], [1, 1]) == {"accuracy": 0.5}

@@ -1,0 +1,30 @@
+"""The judge of paintings: where it looks, and what it takes for ink elsewhere, by hand."""
+
+import numpy as np
+
+from m6.corpus.config import ScenesConfig
+from m6.train.judge import CLASSES, WINDOW, expected, fresh_scenes, ink_elsewhere, windows
+
+
+def test_places_are_those_of_the_layout() -> None:
+    beside, above = (expected(["企鹅", "西瓜"], upright, 100) for upright in (False, True))
+    assert [CLASSES[thing] for thing in beside.things] == ["企鹅", "西瓜"]
+    assert beside.middles == ((27, 50), (73, 50))
+    assert above.middles == ((50, 27), (50, 73))
+    assert expected(["紫色的汽车"], False, 64).middles == ((32, 32),)
+
+
+def test_a_window_is_cut_around_its_place_and_white_beyond_the_edge() -> None:
+    picture = np.full((64, 64, 3), 200, np.uint8)
+    picture[10, 20] = 0
+    seen = windows(picture, [(20, 10)])[0]
+    assert seen.shape == (WINDOW, WINDOW, 3)
+    assert seen[WINDOW // 2, WINDOW // 2].tolist() == [0, 0, 0]
+    assert (seen[: WINDOW // 2 - 10] == 255).all()
+
+
+def test_real_scenes_have_no_ink_elsewhere_and_a_thing_too_many_has() -> None:
+    pictures, wanted = fresh_scenes(40, "train", ScenesConfig(), seed=5)
+    assert max(ink_elsewhere(p, w.middles) for p, w in zip(pictures, wanted, strict=True)) < 0.02
+    single = next(p for p, w in zip(pictures, wanted, strict=True) if len(w.things) == 1)
+    assert ink_elsewhere(single, [(10, 10)]) > 0.02
