@@ -42,6 +42,7 @@ Scores = dict[str, float]
 Examples = dict[str, list[dict[str, Any]]]
 SHOWN = 24  # examples of a kind in the report
 OPTIONS = 10  # prompts among which a painting is found again
+MAX_POEM = 160  # tokens: sixteen lines of seven characters, with their marks
 
 
 def run(run: Run, stage: EvaluateStage, seed: int) -> dict[str, Any]:
@@ -309,13 +310,16 @@ def verse(about: Evaluation) -> tuple[Scores, Examples]:
     engine = about.engine
     sampling = Sampling(temperature=0.8, top_p=0.9, seed=about.seed)
     known = {line for d in training for line in poems.decode(d["text"])}
-    written, free = [], []
-    for document in fitting:
-        prefix = [(engine.text(poems.prompt(document)),)]
-        grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, document["attributes"]["form"])
-        written.append(engine.tokenizer.decode(engine.write(prefix, 160, sampling, grammar)[0]))
-        free.append(engine.write_texts(prefix, 160, sampling)[0])
     forms = [d["attributes"]["form"] for d in fitting]
+    prefixes = [(engine.text(poems.prompt(d)),) for d in fitting]
+    free = engine.write_texts(prefixes, MAX_POEM, sampling)
+    written = [""] * len(fitting)
+    for form in dict.fromkeys(forms):
+        rows = [row for row, its_form in enumerate(forms) if its_form == form]
+        grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, form)
+        ids = engine.write([prefixes[row] for row in rows], MAX_POEM, sampling, grammar)
+        for row, tokens in zip(rows, ids, strict=True):
+            written[row] = engine.tokenizer.decode(tokens)
     kept = [has_form(text, form) for text, form in zip(written, forms, strict=True)]
     kept_free = [has_form(text, form) for text, form in zip(free, forms, strict=True)]
     score = poems.score(written, kept, known)

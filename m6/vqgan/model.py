@@ -69,8 +69,8 @@ def decoder(config: VQGANConfig) -> nn.Sequential:
     """[B, len(levels), S / f, S / f] -> [B, 3, S, S], from the coarsest resolution to the finest."""
     width = config.channels[-1]
     layers: list[nn.Module] = [nn.Conv2d(len(config.levels), width, 3, padding=1)]
-    for channels in reversed(config.channels):
-        if channels != width:
+    for level, channels in enumerate(reversed(config.channels)):
+        if level:
             layers += [nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
         layers += [ResidualBlock(channels, 3) for _ in range(config.decoder_blocks)]
         width = channels

@@ -87,8 +87,9 @@ def test_answers_from_the_command_line(run: Path, tmp_path: Path) -> None:
     painting = tmp_path / "apple.png"
     assert m6("generate", "paint", "--run", run, "--prompt", "红苹果", "--output", painting).returncode == 0
     assert Image.open(painting).size == (64, 64)
-    for words in (["caption", "--image", painting], ["answer", "--image", painting, "--question", "这是什么？"]):
-        assert m6("generate", *words, "--run", run).returncode == 0
+    asked: list[list[str | Path]] = [["caption"], ["answer", "--question", "这是什么？"]]
+    for words in asked:
+        assert m6("generate", *words, "--image", painting, "--run", run).returncode == 0
     poem = m6("generate", "poem", "--run", run, "--title", "春晓", "--form", "五言绝句", "--seed", "1")
     assert [len(line) for line in poem.stdout.split()] == [12, 12]
     assert (

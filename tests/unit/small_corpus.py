@@ -1,6 +1,7 @@
 """A corpus of some dozens of real Documents, written without the engine: quick enough for every unit test."""
 
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 
@@ -25,7 +26,7 @@ def documents() -> list[Document]:
     found: list[Document] = []
     for source in (emoji, poems, scenes):
         for part in source.parts(CONFIG):
-            found += [document for document in source.read(CONFIG, part, 0) if isinstance(document, dict)]
+            found += [cast(Document, read) for read in source.read(CONFIG, part, 0) if isinstance(read, dict)]
     return found
 
 

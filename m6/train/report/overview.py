@@ -31,8 +31,10 @@ def headline(material: Material) -> Html:
     corpus, results = material.corpus, material.results
     seconds = results.get("seconds.total") or sum(done["seconds"] for done in material.stages.values())
     speed = results.get("tokens_per_second") or material.figure("pretrain", "tokens_per_second")
+    composed = _passages(corpus, "scenes")
     figures = [
-        (_number(corpus.get("pairs")), both("pictures with words", "幅图与文")),
+        (_number(corpus.get("pairs", 0) - (composed or 0) or None), both("real pictures with words", "幅真实的图与文")),
+        (_number(composed), both("composed scenes", "幅合成布局的场景")),
         (_number(_passages(corpus, "poems")), both("classical poems", "首古诗")),
         (_number(material.figure("pretrain", "parameters")), both("parameters", "个参数")),
         (_number(speed), both("tokens a second", "词元／秒")),
@@ -265,7 +267,7 @@ def pretraining(material: Material) -> Html:
     rows = material.metrics["pretrain"]
     curves = []
     for name in _objectives(material):
-        points = [(row["step"], row[f"loss/{name}"]) for row in rows if row.get(f"loss/{name}") is not None]
+        points = [(row["step"], row[f"loss/{name}"]) for row in rows if row.get(f"loss/{name}")]  # a log axis has no 0
         curves.append(Curve(OBJECTIVES.get(name, Html(element("span", name))), points))
     vocabulary = material.figure("pretrain", "vocabulary")
     chart = (

@@ -8,12 +8,12 @@ from m6.config import UserError
 from m6.data.config import DataConfig
 from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
-from m6.generate.engine import Engine, Prefix
+from m6.generate.engine import Engine, Prefill, Prefix
 from m6.generate.sampling import Sampling
 from m6.model.config import ModelConfig
 from m6.model.masks import boolean_mask
 from m6.model.transformer import Transformer
-from m6.tokenizer.vocabulary import END, Vocabulary
+from m6.tokenizer.vocabulary import END, TEXT, Vocabulary
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 from tests.unit.data.examples import picture
@@ -56,6 +56,23 @@ def test_cached_writing_is_what_the_full_forward_likes_best(engine: Engine, pref
         logits = next_logits(engine, prefix, Text(tuple(written)))[:, : engine.vocabulary.text_size]
         expected = [*written, END] if len(written) < 12 else written
         assert logits.argmax(-1).tolist()[: len(expected)] == expected
+
+
+def test_cached_logits_are_those_of_the_full_forward(engine: Engine, prefixes: list[Prefix]) -> None:
+    """Prefixes of different lengths in one batch, a given text after each: every logit, to 1e-5."""
+    targets = [engine.text(text) for text in ("一个梨", "左边是梨", "动物", "水果")]
+    length = 1 + max(len(target.ids) for target in targets)
+    with torch.inference_mode():
+        state = Prefill(engine, prefixes, length)
+        given = [[TEXT, *target.ids, *[END] * length][:length] for target in targets]
+        steps = [
+            state.step(torch.tensor(column), state.order + at, 0, 0)
+            for at, column in enumerate(zip(*given, strict=True))
+        ]
+    for row, (prefix, target) in enumerate(zip(prefixes, targets, strict=True)):
+        full = next_logits(engine, prefix, target)
+        cached = torch.stack([step[row] for step in steps[: len(full)]])
+        torch.testing.assert_close(cached, full, atol=1e-5, rtol=1e-5)
 
 
 def test_cached_painting_is_what_the_full_forward_likes_best(engine: Engine, prefixes: list[Prefix]) -> None:

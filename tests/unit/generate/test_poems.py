@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from m6.config import UserError
 from m6.corpus.starter import poem_rows
 from m6.generate.poems import PoemGrammar, has_form
 from m6.tokenizer.config import TokenizerConfig
@@ -55,3 +56,9 @@ def test_a_true_poem_is_allowed_at_every_step() -> None:
     ids = [*tokenizer.encode(poem), END]
     grammar = PoemGrammar(tokenizer, tokenizer.size, "五言绝句")
     assert all(bool(grammar(ids[:at])[token]) for at, token in enumerate(ids))
+
+
+def test_a_vocabulary_without_poems_is_refused() -> None:
+    tokenizer = TextTokenizer(train_tokenizer(["苹果", "梨"], TokenizerConfig(vocab_size=400, max_piece=1)))
+    with pytest.raises(UserError, match="cannot write poems"):
+        PoemGrammar(tokenizer, tokenizer.size)

@@ -1,10 +1,12 @@
 """Sampling against hand-worked distributions."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
+from m6.config import UserError
 from m6.generate.sampling import Sampling, choose, generators, guide, keep_likeliest
 
 LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.1, 0.2, 0.3, 0.4]]))
@@ -48,3 +50,20 @@ def test_temperature_zero_takes_the_likeliest_and_forbidden_tokens_are_never_dra
 def test_guidance_by_hand() -> None:
     assert guide(torch.tensor(2.0), torch.tensor(1.0), 3.0).item() == 4.0
     assert math.isclose(guide(torch.tensor(2.0), torch.tensor(1.0), 1.0).item(), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": -0.5}, "temperature -0.5"),
+        ({"temperature": math.nan}, "temperature nan"),
+        ({"top_k": -1}, "top_k -1"),
+        ({"top_p": 0.0}, "top_p 0.0"),
+        ({"top_p": 1.5}, "top_p 1.5"),
+        ({"seed": -1}, "seed -1"),
+        ({"seed": 10**20}, "seed 1000"),
+    ],
+)
+def test_senseless_values_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Sampling(**values)

@@ -1,9 +1,10 @@
-"""Evaluation: right scores for a model that knows everything and for one that knows nothing, and parts done only once."""
+"""Evaluation: the scores of a model that knows everything and of one that lies; parts are done only once."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from m6.corpus.document import Document, make_document
 from m6.data.config import DataConfig
 from m6.data.sample import Picture, Sample, Text
+from m6.generate.poems import has_form
 from m6.model.transformer import Transformer
 from m6.recipes import quickstart
 from m6.recipes.recipe import Recipe
@@ -30,6 +32,11 @@ from m6.vqgan.model import VQGAN
 from tests.unit.small_corpus import documents, tokenizer, write_corpus
 
 
+@cache
+def rows() -> list[Document]:
+    return documents()
+
+
 def small_recipe() -> Recipe:
     """The quickstart's, with a model that is no model to speak of."""
     return quickstart.recipe().override(
@@ -41,7 +48,7 @@ def small_recipe() -> Recipe:
             "model.ffn_size": 32,
             "model.stem": "linear",
             "evaluate.num_samples": 4,
-            "evaluate.num_poems": 1,
+            "evaluate.num_poems": 6,
             "evaluate.judge_scenes": 12,
             "evaluate.judge_steps": 2,
         }
@@ -54,8 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     torch.manual_seed(0)
     recipe = small_recipe()
     run = Run.open(tmp_path_factory.mktemp("evaluated"), recipe)
-    rows = write_corpus(run.folder / "corpus")
-    text = tokenizer(rows)
+    text = tokenizer(write_corpus(run.folder / "corpus"))
     write_atomic(run.stage("tokenizer") / "tokenizer.json", text._tokenizer.to_str())
     codes = recipe.vqgan.model
     model = Transformer(recipe.model, Vocabulary(text.size, codes.num_codes).size)
@@ -67,11 +73,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 class Oracle:
     """Stands for the engine; it recognises every picture and knows what the corpus says of it."""
 
-    def __init__(self, rows: Sequence[Document], *, lies: bool = False) -> None:
-        self.tokenizer: TextTokenizer = tokenizer(list(rows))
+    def __init__(self, shown: Sequence[Document], *, lies: bool) -> None:
+        self.tokenizer: TextTokenizer = tokenizer(list(shown))
         self.data: DataConfig = quickstart.recipe().pretrain.data
         self.lies = lies
-        self.known = {pixels.tobytes(): d for d, pixels in zip(rows, pixels_of(rows), strict=True)}
+        self.known = {pixels.tobytes(): d for d, pixels in zip(shown, pixels_of(shown), strict=True)}
 
     def text(self, text: str) -> Text:
         return Text(tuple(self.tokenizer.encode(text)))
@@ -108,7 +114,7 @@ class Oracle:
 def questioned(run: Run, *, lies: bool) -> Evaluation:
     about = Evaluation(run.folder, EvaluateStage(num_samples=20), 0)
     (run.stage("evaluate") / "pictures").mkdir(exist_ok=True)
-    about.__dict__["engine"] = Oracle([d for d in documents() if d["images"]], lies=lies)
+    about.__dict__["engine"] = Oracle([d for d in rows() if d["images"]], lies=lies)
     return about
 
 
@@ -130,27 +136,43 @@ def test_who_knows_everything_scores_one_and_who_lies_scores_nothing(run: Run, l
 
 
 def test_the_nearest_is_another_document_and_truly_the_nearest() -> None:
-    rows = [d for d in documents() if d["source"] == "emoji"][:20]
-    pixels = pixels_of(rows)
-    found = nearest_other(rows[:6], pixels[:6], rows, pixels)
+    known = [d for d in rows() if d["source"] == "emoji"][:20]
+    pixels = pixels_of(known)
+    found = nearest_other(known[:6], pixels[:6], known, pixels)
     for index, near in enumerate(found):
         errors = [((pixels[index].astype(float) - other) ** 2).sum() for other in pixels]
         errors[index] = np.inf
         assert near == int(np.argmin(errors))
     moved = np.roll(pixels[:1], 1, axis=1)  # a picture of a document that is not among the known ones
-    assert nearest_other([make_document("emoji", "别")], moved, rows, pixels) == [0]
+    assert nearest_other([make_document("emoji", "别")], moved, known, pixels) == [0]
 
 
 def test_a_text_that_does_not_fit_is_the_known_one_or_of_the_same_category() -> None:
     def thing(title: str, category: str) -> Document:
         return make_document("emoji", f"{title}。", title=title, attributes={"category": category})
 
-    rows = [thing("猫", "动物"), thing("狗", "动物"), thing("梨", "水果"), thing("桃", "水果"), thing("鼓", "乐器")]
+    things = [thing("猫", "动物"), thing("狗", "动物"), thing("梨", "水果"), thing("桃", "水果"), thing("鼓", "乐器")]
     rng = np.random.default_rng(0)
-    assert {unfitting(rows[0], rows, rng) for _ in range(20)} == {"狗。"}
-    assert {unfitting(rows[4], rows, rng) for _ in range(60)} == {"猫。", "狗。", "梨。", "桃。"}
+    assert {unfitting(things[0], things, rng) for _ in range(20)} == {"狗。"}
+    assert {unfitting(things[4], things, rng) for _ in range(60)} == {"猫。", "狗。", "梨。", "桃。"}
     scene = make_document("scenes", "一个梨", attributes={"unfitting": "两个梨\n一个桃"})
     assert {unfitting(scene, [scene], rng) for _ in range(20)} == {"两个梨", "一个桃"}
+
+
+def test_poems_of_several_forms_are_written_each_in_its_own(run: Run) -> None:
+    about = Evaluation(run.folder, EvaluateStage(num_poems=4), 0)
+    poems = [d for d in rows() if d["source"] == "poems"]
+    fitting = [d for d in poems if has_form(d["text"], d["attributes"]["form"])]
+    by_form = {d["attributes"]["form"]: d for d in fitting}
+    assert len(by_form) > 1
+    heldout = [{**d, "split": "heldout"} for d in by_form.values()][:4]
+    about.__dict__["documents"] = [*heldout, *(d for d in poems if d not in by_form.values())]
+    scores, examples = evaluate.verse(about)
+    assert scores["poem.form_rate"] == 1.0
+    assert [row["title"] for row in examples["poems"]] == [d["title"] for d in heldout]
+    assert all(has_form(row["written"], row["form"]) for row in examples["poems"])
+    vocabulary = about.engine.vocabulary.size  # a model that knows nothing is about as surprised as by any token
+    assert scores["poem.bits_per_char_heldout"] == pytest.approx(np.log2(vocabulary), rel=0.2)
 
 
 def test_every_score_has_its_baseline_and_every_example_its_picture(run: Run) -> None:
@@ -163,8 +185,8 @@ def test_every_score_has_its_baseline_and_every_example_its_picture(run: Run) ->
     assert all(scores[f"{key}.low"] <= scores[key] <= scores[f"{key}.high"] for key in plain if f"{key}.low" in scores)
     examples = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
     assert {"captions", "questions", "paintings", "reconstructions", "matching"} <= set(examples)
-    for kind, rows in examples.items():
-        for row in rows:
+    for kind, shown in examples.items():
+        for row in shown:
             named = [row[name] for name in ("picture", "restored", "reference") if row.get(name)]
             assert named or kind == "poems"
             assert not [name for name in named if not (folder / name).is_file()]

@@ -1,9 +1,11 @@
 """The judge of paintings: where it looks, and what it takes for ink elsewhere, by hand."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from m6.corpus.config import ScenesConfig
-from m6.train.judge import CLASSES, WINDOW, expected, fresh_scenes, ink_elsewhere, windows
+from m6.train.judge import CLASSES, WINDOW, Judge, expected, fresh_scenes, ink_elsewhere, windows
 
 
 def test_places_are_those_of_the_layout() -> None:
@@ -28,3 +30,32 @@ def test_real_scenes_have_no_ink_elsewhere_and_a_thing_too_many_has() -> None:
     assert max(ink_elsewhere(p, w.middles) for p, w in zip(pictures, wanted, strict=True)) < 0.02
     single = next(p for p, w in zip(pictures, wanted, strict=True) if len(w.things) == 1)
     assert ink_elsewhere(single, [(10, 10)]) > 0.02
+
+
+class ByColour(Judge):
+    """Takes what is red for the first class, anything else for the second."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        red = (images[:, 0] - images[:, 1]).flatten(1).amax(1) > 1
+        return torch.nn.functional.one_hot((~red).long(), len(CLASSES)).float()
+
+
+def squares(*spots: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:
+    """A white picture with squares of 20 pixels about (column, row)."""
+    pixels = np.full((64, 64, 3), 255, np.uint8)
+    for column, row, colour in spots:
+        pixels[row - 10 : row + 10, column - 10 : column + 10] = colour
+    return pixels
+
+
+def test_right_are_all_things_in_their_places_and_nothing_elsewhere() -> None:
+    red, blue = (255, 0, 0), (0, 0, 255)
+    pair, single = (expected(list(CLASSES[:count]), upright=False, size=64) for count in (2, 1))
+    cases = [
+        (squares((17, 32, red), (47, 32, blue)), pair, True),
+        (squares((17, 32, blue), (47, 32, red)), pair, False),
+        (squares((32, 32, red)), single, True),
+        (squares((32, 32, red), (10, 10, red), (54, 54, red)), single, False),
+    ]
+    pictures, wanted, verdicts = zip(*cases, strict=True)
+    assert ByColour().right(np.stack(pictures), wanted) == list(verdicts)

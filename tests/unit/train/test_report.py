@@ -82,6 +82,19 @@ def test_sections_in_order(whole: Reader) -> None:
     assert [attributes["id"] for attributes in whole.of("section")] == SECTIONS
 
 
+def test_headline_counts_composed_scenes_apart_from_real_pictures(whole: Reader) -> None:
+    top = whole.text[: whole.text.index("Memory: what it has seen")]
+    assert "1,892" in top
+    assert "12,474" in top
+    assert "14,366" not in top  # their sum
+
+
+def test_a_loss_of_zero_leaves_the_log_chart(own: Path) -> None:
+    (own / "pretrain" / "metrics.jsonl").write_text('{"step": 10, "loss/matching": 0.0}\n')
+    (own / "pretrain" / "done.json").unlink()
+    assert "No metrics of this training are here." in Reader(page(Material.read(own))).text
+
+
 def test_nothing_is_loaded_from_outside(whole: Reader, run_folder: Path) -> None:
     text = page(Material.read(run_folder))
     assert not re.findall(r"https?:|url\(|@import|srcset|<link|<iframe", text)

@@ -1,0 +1,54 @@
+"""A user's picture file reaches the model as the corpus would have brought it there."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from m6.config import UserError
+from m6.corpus.config import EmojiConfig
+from m6.corpus.images import Picture, prepare
+from m6.corpus.starter import emoji_pictures, emoji_rows
+from m6.data.images import decode_image
+from m6.generate import answers
+
+ENGINE = SimpleNamespace(picture_size=64)
+RULES = EmojiConfig().images
+
+
+def read(path: Path) -> np.ndarray:
+    return answers.read_picture(path, ENGINE, RULES)  # type: ignore[arg-type]
+
+
+def test_a_cut_out_is_treated_as_the_corpus_treats_it(tmp_path: Path) -> None:
+    encoded = emoji_pictures()[emoji_rows()[200]["file"]]
+    (tmp_path / "emoji.png").write_bytes(encoded)
+    kept = prepare(encoded, RULES, 64)
+    assert isinstance(kept, Picture)
+    assert (read(tmp_path / "emoji.png") == decode_image(kept.png)).all()
+
+
+def test_a_picture_without_transparency_at_the_right_size_stays_as_it_is(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "painting.png")
+    assert (read(tmp_path / "painting.png") == pixels).all()
+
+
+@pytest.mark.parametrize("size", [(300, 120), (9, 9), (64, 200)])
+def test_any_size_is_laid_whole_on_a_white_square(tmp_path: Path, size: tuple[int, int]) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "red").save(buffer, "JPEG")
+    (tmp_path / "wide.jpg").write_bytes(buffer.getvalue())
+    pixels = read(tmp_path / "wide.jpg")
+    assert pixels.shape == (64, 64, 3)
+    red = pixels[..., 1] < 100
+    assert abs(red.mean() - min(size) / max(size)) < 0.05
+    assert red[32, 32]
+
+
+def test_guidance_has_to_be_a_number(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="guidance nan"):
+        answers.paint(tmp_path, "红苹果", guidance=float("nan"))
