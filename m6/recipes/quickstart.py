@@ -1,4 +1,4 @@
-"""The quickstart: everything in small on the bundled sample, for two cores and a quarter of an hour."""
+"""The quickstart: everything in small on the bundled sample, for two cores and less than half an hour."""
 
 from m6.corpus.config import CorpusConfig, EmojiConfig, ScenesConfig
 from m6.data.config import DataConfig, Entry
