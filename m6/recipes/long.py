@@ -1,4 +1,4 @@
-"""The quickstart with more time: one to two hours on two cores."""
+"""The quickstart with more time: by estimate one to two hours on two cores."""
 
 from m6.recipes import quickstart
 from m6.recipes.recipe import Recipe

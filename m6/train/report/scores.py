@@ -202,7 +202,7 @@ def go_on(material: Material) -> Html:
         (both("say what is in a picture", "看图描述"), f"m6 generate caption --run {run} --image {image}"),
         (both("ask about it", "看图问答"), f"m6 generate answer --run {run} --image {image} --question 这是什么？"),
         (both("write a poem", "作诗"), f"m6 generate poem --run {run} --title 春晓 --form 五言绝句"),
-        (both("train longer, one to two hours", "训练更久，一到两小时"), "m6 quickstart long"),
+        (both("train longer, by estimate one to two hours", "训练更久，估计一到两小时"), "m6 quickstart long"),
         (both("start from a recipe of your own", "用自己的配方"), "m6 quickstart my_recipe.py --out runs/mine"),
     ]
     items = [element("li", element("span", label), element("pre", element("code", text))) for label, text in commands]
