@@ -135,8 +135,9 @@ class Shards:
         return row
 
     def columns(self, names: list[str]) -> pa.Table:
-        """Some columns of all rows, in order; the others are not read."""
-        unknown = set(names) - set(self.manifest["columns"])
+        """Some columns of all rows, in order; the others are not read. A part of a column is named by its path in the
+        Parquet file: `images.list.element.width`."""
+        unknown = {name.split(".")[0] for name in names} - set(self.manifest["columns"])
         if unknown:
             raise UserError(f"{self.folder}: no column {sorted(unknown)[0]!r}, there are {self.manifest['columns']}")
         return pa.concat_tables([self._read(number, names) for number in range(len(self.files))])
@@ -171,7 +172,8 @@ class Shards:
     def _read(self, number: int, names: list[str] | None = None) -> pa.Table:
         path = self.folder / self.files[number].file
         try:
-            return pq.read_table(path, columns=names)
+            with pq.ParquetFile(path) as file:
+                return file.read(columns=names)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise UserError(

@@ -58,20 +58,24 @@ class Mixture:
         self._codes = CodeStore(codes) if codes else None
         self._row_of: dict[str, int] = {}
         self._alike: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._pictured: set[int] = set()
         self._index()
         self._rows = [self._rows_of(entry) for entry in config.mixture]
 
     def _index(self) -> None:
-        """Notes the training rows of every source, and which of them are alike (one category)."""
-        table = self._shards.columns(["id", "source", "split", "attributes"])
-        columns = (table.column(name).to_pylist() for name in ("id", "source", "split", "attributes"))
-        for row, (identity, source, split, attributes) in enumerate(zip(*columns, strict=True)):
+        """Notes the training rows of every source, which of them are alike (one category) and which have a picture."""
+        table = self._shards.columns(["id", "source", "split", "attributes", "images.list.element.width"])
+        columns = (table.column(name).to_pylist() for name in ("id", "source", "split", "attributes", "images"))
+        for row, (identity, source, split, attributes, images) in enumerate(zip(*columns, strict=True)):
             self._row_of[identity] = row
+            if images:
+                self._pictured.add(row)
             if split == "train":
                 self._alike[source][dict(attributes or []).get("category", "")].append(row)
 
     def _rows_of(self, entry: Entry) -> list[int]:
-        """The training rows that a line of the mixture draws from. UserError if it names what is not there."""
+        """The training rows that a line of the mixture draws from: with a picture, if one of its objectives needs it.
+        UserError if there is none, or if it names what is not there."""
         for name in entry.objectives:
             if name not in SEEING and name not in STANDALONE:
                 raise UserError(f"mixture: unknown objective '{name}'; known are {', '.join([*SEEING, *STANDALONE])}")
@@ -88,7 +92,15 @@ class Mixture:
                 f"it has {', '.join(groups)}"
             )
         chosen = (rows for name, rows in groups.items() if not entry.categories or name in entry.categories)
-        return sorted(itertools.chain.from_iterable(chosen))
+        rows = sorted(itertools.chain.from_iterable(chosen))
+        seeing = [name for name in entry.objectives if name in (*SEEING, "text_to_image")]
+        if seeing:
+            rows = [row for row in rows if row in self._pictured]
+            if not rows:
+                raise UserError(
+                    f"mixture: {seeing[0]} needs pictures, no training document of source '{entry.source}' has one"
+                )
+        return rows
 
     def document(self, row: int) -> Document:
         return from_row(self._shards[row])

@@ -8,6 +8,10 @@ A recipe file is Python with a function `recipe()` that returns one of these; it
         return quickstart.recipe().override({"model.num_layers": 6})
 """
 
+from typing import Self
+
+from pydantic import model_validator
+
 from m6.config import Config
 from m6.corpus.config import CorpusConfig
 from m6.model.config import ModelConfig
@@ -32,3 +36,14 @@ class Recipe(Config):
     """Pretraining."""
     evaluate: EvaluateStage = EvaluateStage()
     """Evaluation."""
+
+    @model_validator(mode="after")
+    def _pictures_divide(self) -> Self:
+        size = self.corpus.image_size
+        sides = {"the image tokenizer's": self.vqgan.model.downsample}
+        if self.pretrain.data.image_input == "pixels":
+            sides["the model's"] = self.model.patch_size
+        for whose, side in sides.items():
+            if size % side:
+                raise ValueError(f"corpus.image_size {size} is not a multiple of {whose} patches, {side} pixels wide")
+        return self

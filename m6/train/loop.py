@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from m6.config import UserError
 from m6.run import Metrics, progress
 from m6.train import checkpoint
 from m6.train.config import LoopConfig
@@ -27,7 +28,7 @@ from m6.train.optimizer import Optimizers
 B = TypeVar("B")
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(UserError):
     """The loss or a gradient is not a number. Raised before the update, so that the last checkpoint is sound."""
 
 
@@ -69,7 +70,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
             if not (torch.isfinite(loss) and norm < float("inf")):
                 raise NonFiniteLossError(
                     f"{name}: step {step}: loss {loss.item()}, gradient norm {norm}; nothing was updated. "
-                    f"In the batch: {task.describe(batch)}"
+                    f"In the batch: {task.describe(batch)}. Look at these; or lower the learning rates and start anew"
                 )
             share = optimizers.step(step)
             window.add(task.tokens(batch), {**figures, "loss": (loss.item(), 1.0), "gradient_norm": (norm, 1.0)})

@@ -7,15 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.smoke.conftest import M6, m6
+
 pytestmark = pytest.mark.xdist_group("smoke")  # one worker, which makes the run once
-M6 = [sys.executable, "-m", "m6.cli"]
 KEYS = [
     "seconds.total",
     "peak_rss_gib",
@@ -43,18 +43,6 @@ KEYS = [
     "text_to_image.round_trip_heldout",
     "scene.judge_accuracy",
 ]
-
-
-def m6(*words: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*M6, *map(str, words)], capture_output=True, text=True, timeout=timeout, check=False)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run") / "smoke"
-    done = m6("quickstart", "smoke", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 def test_results_have_every_key_and_its_baseline(run: Path) -> None:

@@ -168,6 +168,18 @@ def test_broken_recipe_is_told_in_a_line(tmp_path: Path, code: str, expected: st
         load_recipe(str(tmp_path / "other.py"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"corpus.image_size": 60}, "60 is not a multiple of the image tokenizer's patches, 8 pixels wide"),
+        ({"model.patch_size": 24, "model.stem": "linear"}, "64 is not a multiple of the model's patches, 24 pixels"),
+    ],
+)
+def test_pictures_that_do_not_divide_into_patches_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe("quickstart").override(changes)
+
+
 def test_every_field_of_a_recipe_has_help() -> None:
     from m6.flags import fields
 

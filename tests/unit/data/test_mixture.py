@@ -130,6 +130,8 @@ def test_ranks_share_a_step(mixture: Mixture) -> None:
     [
         (Entry(source="emojis", samples=1, objectives={"captioning": 1.0}), "no training documents of source 'emojis'"),
         (Entry(source="emoji", samples=1, objectives={"caption": 1.0}), "unknown objective 'caption'"),
+        (Entry(source="poems", samples=1, objectives={"captioning": 1.0}), "captioning needs pictures"),
+        (Entry(source="poems", samples=1, objectives={"text_to_image": 1.0}), "text_to_image needs pictures"),
     ],
 )
 def test_a_mixture_of_what_is_not_there_is_refused(
