@@ -1,6 +1,6 @@
 """Settings of the training loop. Free of torch, so that recipes and help stay light."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from m6.config import Config
 from m6.data.config import DataConfig
@@ -47,6 +47,9 @@ class LoopConfig(Config):
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: int = 0
     """Threads of the computation; 0 takes one a core. A bit-exact resume needs the same number."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Numbers of the matrix products; weights and their updates are float32 always. "auto" takes bfloat16 where the
+    processor has units for it (AMX), else float32."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rates and schedule."""
 

@@ -59,12 +59,14 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
     start = checkpoint.resume(folder, task.model, optimizers)
     metrics = Metrics(folder / "metrics.jsonl", start + 1)  # rows are named by finished updates
     task.model.train()
+    dtype = matrix_dtype(config.precision)
     window = Window()
     with progress(config.num_steps, name, start=start) as bar:
         for step, batch in zip(
             range(start, config.num_steps), task.batches(start, config.num_steps, config.num_workers), strict=True
         ):
-            loss, figures = task.loss(batch)
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                loss, figures = task.loss(batch)
             loss.backward()
             norm = optimizers.clip()
             if not (torch.isfinite(loss) and norm < float("inf")):
@@ -94,6 +96,14 @@ def prepare_cpu(num_threads: int) -> None:
     torch.set_flush_denormal(True)
     if num_threads:
         torch.set_num_threads(num_threads)
+
+
+def matrix_dtype(precision: str) -> torch.dtype:
+    """What matrix products are computed in, for a precision as configs name it. On a CPU with matrix units bfloat16
+    is several times as fast as float32, on one without it is slower."""
+    if precision == "auto":
+        precision = "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 class Window:

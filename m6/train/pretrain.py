@@ -22,16 +22,21 @@ from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train.config import PretrainStage
-from m6.train.loop import Task, prepare_cpu, train
+from m6.train.loop import Task, matrix_dtype, prepare_cpu, train
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
+
+LABELS_MULTIPLE = 256
+"""Labels are filled up to a multiple of this many: a kernel is made anew for every size of a matrix it meets."""
 
 
 def token_losses(model: Transformer, batch: Batch) -> Tensor:
     """Cross-entropy [N], nats, of every label of a batch, unweighted."""
     mask = build_mask(batch.sample, batch.branch, batch.causal)
-    hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
-    return F.cross_entropy(model.logits(hidden), batch.labels, reduction="none")
+    count = len(batch.labels)
+    at = F.pad(batch.label_at, (0, -count % LABELS_MULTIPLE))
+    logits = model.logits(model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at))
+    return F.cross_entropy(logits[:count].float(), batch.labels, reduction="none")
 
 
 def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, dict[str, tuple[float, float]]]:
@@ -92,4 +97,5 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
         "tokens": round(sum(row["tokens"] for row in rows)),
         "tokens_per_second": round(median(row["tokens_per_second"] for row in rows), 1),
         "loss": rows[-1]["loss"],
+        "precision": str(matrix_dtype(stage.loop.precision)).removeprefix("torch."),
     }

@@ -74,7 +74,7 @@ class Pictures(Dataset[tuple[tuple[str, ...], np.ndarray]]):
 
 def picture_rows(shards: Shards) -> Iterator[tuple[str, str]]:
     """Source and split of every row; a row without a picture gives ('', '')."""
-    table = shards.columns(["source", "split", "images"])
+    table = shards.columns(["source", "split", "images.list.element.width"])
     counts = table.column("images").combine_chunks().value_lengths().to_pylist()
     columns = zip(table.column("source").to_pylist(), table.column("split").to_pylist(), counts, strict=True)
     for source, split, count in columns:

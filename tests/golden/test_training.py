@@ -13,6 +13,7 @@ LOSS_AFTER_TWENTY_STEPS = 5.2963
 
 
 def test_loss_after_twenty_steps(steps, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
-    train(make_task(steps), LoopConfig(num_steps=20, checkpoint_every=20, log_every=1), tmp_path, "golden", {})
+    config = LoopConfig(num_steps=20, checkpoint_every=20, log_every=1, precision="float32")
+    train(make_task(steps), config, tmp_path, "golden", {})
     loss = read_metrics(tmp_path / "metrics.jsonl")[-1]["loss"]
     assert loss == pytest.approx(LOSS_AFTER_TWENTY_STEPS, rel=2e-3)  # other processors round otherwise

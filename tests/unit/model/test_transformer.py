@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from m6.config import UserError
 from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
-from m6.model.attention import rotary, rotate
+from m6.model.attention import attend, rotary, rotate
 from m6.model.config import ModelConfig
 from m6.model.masks import boolean_mask, build_mask
 from m6.model.transformer import Transformer
@@ -57,6 +57,18 @@ def test_rotation_tells_places_of_a_picture_apart_from_a_text_token() -> None:
         for c in range(r, 9)  # rows and columns turn alike, so (r, c) and (c, r) differ only for unlike queries
     ]
     assert len(set(seen)) == len(seen)
+
+
+def test_attention_in_bfloat16_is_that_of_float32() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 40, 16)
+    allowed = torch.rand(2, 1, 40, 40) < 0.5
+    allowed[..., 0] = True
+    mask = torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
+    expected = attend(query, key, value, mask)
+    written_out = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
+    assert written_out.dtype == torch.bfloat16
+    torch.testing.assert_close(written_out.float(), expected, rtol=0.02, atol=0.03)
 
 
 def test_cached_decoding_equals_the_full_forward() -> None:

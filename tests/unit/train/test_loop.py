@@ -20,7 +20,7 @@ from m6.run import read_metrics
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import checkpoint
 from m6.train.config import LoopConfig, OptimizerConfig
-from m6.train.loop import NonFiniteLossError, Task, train
+from m6.train.loop import NonFiniteLossError, Task, matrix_dtype, train
 from m6.train.pretrain import batch_loss, muon_matrices
 from tests.unit.small_corpus import tokenizer, write_corpus
 
@@ -85,6 +85,26 @@ def test_resumed_equals_unbroken_also_from_two_workers_to_none(steps: Steps, tmp
     losses = [[row["loss"] for row in read_metrics(tmp_path / run / "metrics.jsonl")] for run in ("whole", "cut")]
     assert losses[0] == losses[1]
     assert len(losses[0]) == LOOP.num_steps
+
+
+def test_bfloat16_learns_as_float32_does_and_keeps_float32_weights(steps: Steps, tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        task = make_task(steps)
+        train(task, LoopConfig(num_steps=20, log_every=1, precision=precision), tmp_path / precision, "test", {})
+        assert {weight.dtype for weight in task.model.parameters()} == {torch.float32}
+        losses[precision] = torch.tensor([row["loss"] for row in read_metrics(tmp_path / precision / "metrics.jsonl")])
+    assert losses["float32"][-1] < losses["float32"][0] - 1
+    torch.testing.assert_close(losses["bfloat16"], losses["float32"], rtol=0.02, atol=0)
+    assert not losses["bfloat16"].equal(losses["float32"])  # it did compute otherwise
+
+
+def test_precision_is_chosen_by_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_units, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_units=has_units: has_units)
+        assert matrix_dtype("auto") == dtype
+    assert matrix_dtype("float32") == torch.float32
+    assert matrix_dtype("bfloat16") == torch.bfloat16
 
 
 def test_old_checkpoints_go_and_the_newest_stay(steps: Steps, tmp_path: Path) -> None:
