@@ -25,7 +25,8 @@ from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import evaluate
 from m6.train.checkpoint import save
 from m6.train.config import EvaluateStage, OptimizerConfig
-from m6.train.evaluate import Evaluation, nearest_other, pixels_of, unfitting
+from m6.train.evaluate import captions, matches, questions, verses
+from m6.train.evaluate.material import Evaluation, nearest_other, pixels_of
 from m6.train.optimizer import Optimizers
 from m6.train.results import write_results
 from m6.vqgan.model import VQGAN
@@ -121,7 +122,7 @@ def questioned(run: Run, *, lies: bool) -> Evaluation:
 @pytest.mark.parametrize("lies", [False, True])
 def test_who_knows_everything_scores_one_and_who_lies_scores_nothing(run: Run, lies: bool) -> None:
     about = questioned(run, lies=lies)
-    for part in (evaluate.captions, evaluate.questions, evaluate.match):
+    for part in (captions.captions, questions.questions, matches.match):
         scores, examples = part(about)
         wrong = {
             key: value
@@ -133,6 +134,8 @@ def test_who_knows_everything_scores_one_and_who_lies_scores_nothing(run: Run, l
         assert scores
         for row in examples.get("captions", []) + examples.get("questions", []):
             assert row["right"] is (not lies)
+        for row in (row for rows in examples.values() for row in rows):
+            assert bool(row["unseen"]) is (row["source"] == "scenes" and row["split"] == "heldout")
 
 
 def test_the_nearest_is_another_document_and_truly_the_nearest() -> None:
@@ -153,10 +156,10 @@ def test_a_text_that_does_not_fit_is_the_known_one_or_of_the_same_category() -> 
 
     things = [thing("猫", "动物"), thing("狗", "动物"), thing("梨", "水果"), thing("桃", "水果"), thing("鼓", "乐器")]
     rng = np.random.default_rng(0)
-    assert {unfitting(things[0], things, rng) for _ in range(20)} == {"狗。"}
-    assert {unfitting(things[4], things, rng) for _ in range(60)} == {"猫。", "狗。", "梨。", "桃。"}
+    assert {matches.unfitting(things[0], things, rng) for _ in range(20)} == {"狗。"}
+    assert {matches.unfitting(things[4], things, rng) for _ in range(60)} == {"猫。", "狗。", "梨。", "桃。"}
     scene = make_document("scenes", "一个梨", attributes={"unfitting": "两个梨\n一个桃"})
-    assert {unfitting(scene, [scene], rng) for _ in range(20)} == {"两个梨", "一个桃"}
+    assert {matches.unfitting(scene, [scene], rng) for _ in range(20)} == {"两个梨", "一个桃"}
 
 
 def test_poems_of_several_forms_are_written_each_in_its_own(run: Run) -> None:
@@ -167,7 +170,7 @@ def test_poems_of_several_forms_are_written_each_in_its_own(run: Run) -> None:
     assert len(by_form) > 1
     heldout = [{**d, "split": "heldout"} for d in by_form.values()][:4]
     about.__dict__["documents"] = [*heldout, *(d for d in poems if d not in by_form.values())]
-    scores, examples = evaluate.verse(about)
+    scores, examples = verses.verse(about)
     assert scores["poem.form_rate"] == 1.0
     assert [row["title"] for row in examples["poems"]] == [d["title"] for d in heldout]
     assert all(has_form(row["written"], row["form"]) for row in examples["poems"])
@@ -181,6 +184,7 @@ def test_every_score_has_its_baseline_and_every_example_its_picture(run: Run) ->
     scores = json.loads((folder / "scores.json").read_text())
     plain = {key for key in scores if not key.endswith((".baseline", ".low", ".high"))} - {"scene.judge_accuracy"}
     assert {"caption.exact_seen", "vqa.accuracy_seen", "matching.accuracy_seen", "scene.paint_right_heldout"} <= plain
+    assert {"matching.yes_no_seen", "matching.yes_no_heldout", "scene.matching_yes_no_heldout"} <= plain
     assert not {key for key in plain if f"{key}.baseline" not in scores}
     assert all(scores[f"{key}.low"] <= scores[key] <= scores[f"{key}.high"] for key in plain if f"{key}.low" in scores)
     examples = json.loads((folder / "examples.json").read_text(encoding="utf-8"))

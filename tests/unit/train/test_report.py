@@ -14,7 +14,7 @@ from m6.recipes import quickstart
 from m6.run import Run
 from m6.train import report
 from m6.train.report.elements import both, element, markup
-from m6.train.report.examples import group, spread
+from m6.train.report.examples import group, matching, questions, spread
 from m6.train.report.material import Material
 from m6.train.report.page import page
 from m6.train.report.plots import Curve, line_chart, log_ticks, thinned, ticks
@@ -204,6 +204,13 @@ def test_groups_by_what_is_new() -> None:
     assert group({"split": "composed", "unseen": "pair"}) == "pair"
     assert group({"split": "heldout", "source": "scenes"}) == "composed"
     assert group({"split": "seen", "source": "scenes", "unseen": ""}) == "seen scenes"
+
+
+def test_questions_and_matches_are_grouped_by_what_is_new(run_folder: Path) -> None:
+    for section in (questions, matching):
+        text = Reader(section(Material.read(run_folder))).text
+        assert "Unseen pairs of seen things" in text
+        assert "Unseen combinations of seen things" not in text
 
 
 def test_spread_takes_turns() -> None:

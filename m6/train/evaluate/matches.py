@@ -1,0 +1,76 @@
+"""Matching: the true text of a picture against a false one, chosen by likelihood, and said as 是 or 否."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from m6.corpus.document import Document
+from m6.data.objectives import YES
+from m6.data.sample import Segment, Text
+from m6.generate.engine import Engine
+from m6.tasks import matching
+from m6.tasks.metrics import overlap
+from m6.tokenizer.vocabulary import MATCH
+from m6.train.evaluate.material import SHOWN, Evaluation, Example, Examples, Scores, origin, pixels_of, with_interval
+
+# Key of the choice, key of what is said, source, split, attributes.
+GROUPS: list[tuple[str, str, str, str, dict[str, str]]] = [
+    ("matching.accuracy_seen", "matching.yes_no_seen", "emoji", "train", {}),
+    ("matching.accuracy_heldout", "matching.yes_no_heldout", "emoji", "heldout", {}),
+    ("scene.matching_heldout", "scene.matching_yes_no_heldout", "scenes", "heldout", {"unseen": "pair"}),
+]
+
+
+def match(about: Evaluation) -> tuple[Scores, Examples]:
+    """The true text against one that nearly fits; baseline: the text more like that of the nearest known picture."""
+    scores: Scores = {}
+    shown: list[Example] = []
+    rng = np.random.default_rng(about.seed)
+    for key, yes_no, source, split, attributes in GROUPS:
+        documents = about.some(source, split, **attributes)
+        if len(documents) < 2:
+            continue
+        pixels = pixels_of(documents)
+        wrong = [unfitting(document, documents, rng) for document in documents]
+        true = rng.integers(0, 2, len(documents))
+        texts = [(d["text"], w) if t == 0 else (w, d["text"]) for d, w, t in zip(documents, wrong, true, strict=True)]
+        pictures = [about.engine.picture(p) for p in pixels]
+        segments = [[about.engine.text(text) for text in pair] for pair in texts]
+        chosen = matching.decode(about.engine.losses, pictures, segments)
+        near = about.nearest_texts(source, documents, pixels)
+        alike = [int(overlap(pair[1], text) > overlap(pair[0], text)) for pair, text in zip(texts, near, strict=True)]
+        scores |= with_interval(key, (chosen == true).tolist(), matching.score(alike, true.tolist())["accuracy"])
+        said = says_yes(about.engine, pictures, [first for first, _ in segments])
+        agreed = [yes == (place == 0) for yes, place in zip(said, true, strict=True)]
+        scores |= with_interval(yes_no, agreed, 0.5)
+        for index, document in enumerate(documents[: SHOWN // 2]):
+            shown.append(
+                {
+                    "picture": about.keep_picture(f"{key}-{index}", pixels[index]),
+                    "texts": list(texts[index]),
+                    "chosen": int(chosen[index]),
+                    "true": int(true[index]),
+                    **origin(document),
+                }
+            )
+    return scores, {"matching": shown}
+
+
+def says_yes(engine: Engine, pictures: Sequence[Segment], texts: Sequence[Text]) -> list[bool]:
+    """Whether the model, asked if a text fits its picture, says so."""
+    asked = [(picture, Text((*text.ids, MATCH))) for picture, text in zip(pictures, texts, strict=True)]
+    return [answer == YES for answer in engine.write_texts(asked, 2)]
+
+
+def unfitting(document: Document, documents: Sequence[Document], rng: np.random.Generator) -> str:
+    """A text that does not fit: a known false one, else that of another document, if it can be of the same category."""
+    false = document["attributes"].get("unfitting", "")
+    if false:
+        return str(rng.choice(false.split("\n")))
+    others = [d for d in documents if d["title"] != document["title"]]
+    category = document["attributes"].get("category")
+    alike = [d for d in others if d["attributes"].get("category") == category]
+    pool = alike or others
+    return pool[int(rng.integers(len(pool)))]["text"]

@@ -1,0 +1,128 @@
+"""Paintings: single things and scenes painted from their texts and judged, and pictures through the image tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from m6.corpus.config import ScenesConfig
+from m6.corpus.document import Document
+from m6.generate.text_to_image import paint_pictures
+from m6.tasks import matching, text_to_image
+from m6.tasks.metrics import mean, overlap
+from m6.train.evaluate.material import Evaluation, Example, Examples, Scores, pixels_of, seen_or_heldout, with_interval
+from m6.train.judge import expected_of, train_judge
+
+OPTIONS = 10  # prompts among which a painting is found again
+# Key of the score, what is new in the scenes, how many of them are shown.
+SCENES = [
+    ("scene.paint_right_heldout", "pair", 32),
+    ("scene.paint_colour_heldout", "colour", 8),
+    ("scene.paint_count_heldout", "count", 8),
+]
+
+
+def paintings(about: Evaluation) -> tuple[Scores, Examples]:
+    """Known texts against the nearest training picture, and unseen ones found again among other prompts."""
+    scores: Scores = {}
+    shown: list[Example] = []
+    for key, split, check, most in (
+        ("text_to_image.right_seen", "train", nearest_is_meant, 32),
+        ("text_to_image.round_trip_heldout", "heldout", found_again, 16),
+    ):
+        documents = about.some("emoji", split)
+        if len(documents) < 2:
+            continue
+        painted = paint_pictures(about.engine, [text_to_image.sample(d) for d in documents])
+        right, chance = check(about, documents, painted)
+        scores |= with_interval(key, right, chance)
+        for index, document in enumerate(documents[:most]):
+            shown.append(
+                {
+                    **painting(about, f"painting-{split}-{index}", document, painted[index]),
+                    "split": seen_or_heldout(split),
+                    "right": right[index],
+                }
+            )
+    return scores, {"paintings": shown}
+
+
+def nearest_is_meant(about: Evaluation, documents: Sequence[Document], painted: np.ndarray) -> tuple[list[bool], float]:
+    """Whether the training picture nearest to each painting [N, S, S, 3] is the one that was meant; and the chance."""
+    known, known_pixels = about.known
+    near = text_to_image.nearest(painted, known_pixels)
+    return [known[index]["id"] == d["id"] for index, d in zip(near, documents, strict=True)], 1 / len(known)
+
+
+def found_again(about: Evaluation, documents: Sequence[Document], painted: np.ndarray) -> tuple[list[bool], float]:
+    """Whether the model tells the prompt of each painting [N, S, S, 3] among `OPTIONS` of them; and the chance."""
+    options, places = text_to_image.choices(len(documents), OPTIONS, about.seed)
+    segments = [[about.engine.text(text_to_image.sample(documents[index])) for index in row] for row in options]
+    pictures = [about.engine.picture(picture) for picture in painted]
+    chosen = matching.decode(about.engine.losses, pictures, segments)
+    return (chosen == places).tolist(), 1 / options.shape[1]
+
+
+def painting(about: Evaluation, name: str, document: Document, painted: np.ndarray) -> Example:
+    """A prompt, what was painted [S, S, 3], and what was meant; both pictures are kept."""
+    return {
+        "prompt": document["text"],
+        "picture": about.keep_picture(name, painted),
+        "reference": about.keep_picture(f"{name}-true", pixels_of([document])[0]),
+    }
+
+
+def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
+    """Scenes of unseen combinations, painted and judged; baseline: the training scene whose text is most alike."""
+    if not about.some("scenes", "heldout"):
+        return {}, {}
+    scores: Scores = {}
+    shown: list[Example] = []
+    config = ScenesConfig.read(about.folder / "config.json", section="corpus.scenes")
+    judge, accuracy = train_judge(about.engine, config, about.stage.judge_scenes, about.stage.judge_steps)
+    scores["scene.judge_accuracy"] = accuracy
+    known, known_pixels = about.known_scenes
+    for key, unseen, most in SCENES:
+        documents = about.some("scenes", "heldout", unseen=unseen)
+        if not documents:
+            continue
+        wanted = [expected_of(d, config.size) for d in documents]
+        painted = paint_pictures(about.engine, [d["text"] for d in documents])
+        right = judge.right(painted, wanted)
+        near = [int(np.argmax([overlap(d["text"], other["text"]) for other in known])) for d in documents]
+        scores |= with_interval(key, right, mean(judge.right(known_pixels[near], wanted)))
+        for index, document in enumerate(documents[:most]):
+            shown.append(
+                {
+                    **painting(about, f"{key}-{index}", document, painted[index]),
+                    "split": "composed",
+                    "unseen": unseen,
+                    "right": right[index],
+                }
+            )
+    return scores, {"paintings": shown}
+
+
+def reconstructions(about: Evaluation) -> tuple[Scores, Examples]:
+    """Pictures beside what the image tokenizer makes of them, for the report."""
+    shown: list[Example] = []
+    for source, split in (("emoji", "heldout"), ("scenes", "heldout"), ("emoji", "train")):
+        documents = about.some(source, split)[:8]
+        if not documents:
+            continue
+        pixels = pixels_of(documents)
+        restored = about.engine.decode_codes(about.engine.encode_pictures(pixels))
+        errors = ((pixels.astype(np.float64) - restored) ** 2).mean((1, 2, 3)) / 255**2
+        for index in range(len(documents)):
+            name = f"restored-{source}-{split}-{index}"
+            shown.append(
+                {
+                    "picture": about.keep_picture(name + "-true", pixels[index]),
+                    "restored": about.keep_picture(name, restored[index]),
+                    "split": seen_or_heldout(split),
+                    "source": source,
+                    "psnr": float(-10 * np.log10(max(errors[index], 1e-10))),
+                }
+            )
+    return {}, {"reconstructions": shown}
