@@ -14,6 +14,8 @@ class Entry(Config):
     """Documents taken from it in one step; a fraction is a document every few steps."""
     categories: tuple[str, ...] = ()
     """Only documents whose attribute `category` is one of these; empty takes all."""
+    first_step: int = 0
+    """Step from which on documents are taken: what is hard to see in a crowd may be learnt before the crowd comes."""
     objectives: dict[str, float]
     """Objectives made of each document, with the weight of their loss."""
 

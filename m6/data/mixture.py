@@ -109,6 +109,8 @@ class Mixture:
         """All samples of a step, the same whenever and wherever they are made."""
         made: list[Sample] = []
         for number, entry in enumerate(self.config.mixture):
+            if step < entry.first_step:
+                continue
             for index in range(floor(step * entry.samples), floor((step + 1) * entry.samples)):
                 made += self._make(number, entry, index)
         return made

@@ -17,6 +17,8 @@ from m6.data.sample import Codes, Sample, Segment, Text
 from m6.tokenizer.vocabulary import END, IMAGE, PAD, TEXT, Vocabulary
 
 NO_LABEL = -1
+LENGTH_MULTIPLE = 32
+"""Packed rows are filled up to a multiple of this many: a kernel is made anew, and kept, for every size it meets."""
 
 
 @dataclass
@@ -152,19 +154,25 @@ def choose_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     longest = max(lengths)
     shortest = max(longest, row_length * 3 // 4)
     tried = [assign_rows(lengths, length) for length in range(row_length, shortest - 1, -8)]
-    return min(tried or [assign_rows(lengths, row_length)], key=lambda rows: num_places(lengths, rows))
+    return min(
+        tried or [assign_rows(lengths, row_length)],
+        key=lambda rows: len(rows) * common_length(lengths, rows, row_length),
+    )
 
 
-def num_places(lengths: Sequence[int], rows: list[list[int]]) -> int:
-    """Places of a batch, padding included: all rows are as long as the fullest."""
-    return len(rows) * max(sum(lengths[index] for index in row) for row in rows)
+def common_length(lengths: Sequence[int], rows: list[list[int]], row_length: int) -> int:
+    """Tokens in every row of a batch: those of the fullest, up to a multiple of `LENGTH_MULTIPLE` where rows are
+    packed."""
+    fullest = max(sum(lengths[index] for index in row) for row in rows)
+    return fullest + (-fullest % LENGTH_MULTIPLE if row_length else 0)
 
 
 def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_size: int, row_length: int) -> Batch:
     """Samples to a Batch. Rows are as long as the fullest of them needs; `row_length` = 0 gives each sample a row."""
     runs = [flatten(sample, vocabulary, patch_size) for sample in samples]
-    rows = choose_rows([len(run.ids) for run in runs], row_length)
-    length = max(sum(len(runs[index].ids) for index in row) for row in rows)
+    lengths = [len(run.ids) for run in runs]
+    rows = choose_rows(lengths, row_length)
+    length = common_length(lengths, rows, row_length)
     objectives = tuple(sorted({name for run in runs for name in run.objective if name}))
     shape = (len(rows), length)
     ids = np.full(shape, PAD, np.int64)

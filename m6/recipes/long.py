@@ -1,4 +1,4 @@
-"""The quickstart with more time: by estimate one to two hours on two cores."""
+"""The quickstart with more time: by estimate an hour or more on two cores."""
 
 from m6.recipes import quickstart
 from m6.recipes.recipe import Recipe
@@ -6,6 +6,5 @@ from m6.recipes.recipe import Recipe
 
 def recipe() -> Recipe:
     """The quickstart with more scenes, trained longer."""
-    return quickstart.recipe().override(
-        {"corpus.scenes.train": 30_000, "vqgan.loop.num_steps": 3_000, "pretrain.loop.num_steps": 9_000}
-    )
+    longer = quickstart.recipe(look_steps=2_000, paint_steps=8_000)
+    return longer.override({"corpus.scenes.train": 30_000, "vqgan.loop.num_steps": 3_000})

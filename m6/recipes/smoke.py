@@ -6,7 +6,7 @@ from m6.recipes.recipe import Recipe
 
 def recipe() -> Recipe:
     """The quickstart, cut down."""
-    return quickstart.recipe().override(
+    return quickstart.recipe(look_steps=4, paint_steps=8).override(
         {
             "corpus.emoji.most": 420,
             "corpus.poems.most": 300,
@@ -15,7 +15,6 @@ def recipe() -> Recipe:
             "tokenizer.vocab_size": 1500,
             "vqgan.loop.num_steps": 16,
             "vqgan.loop.checkpoint_every": 8,
-            "pretrain.loop.num_steps": 12,
             "pretrain.loop.checkpoint_every": 6,
             "evaluate.num_samples": 8,
             "evaluate.num_poems": 2,

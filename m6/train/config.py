@@ -1,6 +1,8 @@
 """Settings of the training loop. Free of torch, so that recipes and help stay light."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from m6.config import Config
 from m6.data.config import DataConfig
@@ -20,14 +22,20 @@ class OptimizerConfig(Config):
     """Momentum of Muon."""
     weight_decay: float = 0.0
     """Decoupled weight decay of matrices."""
-    warmup: float = 0.02
-    """Share of all steps over which the rate rises from 0."""
-    cooldown: float = 0.5
-    """Share of all steps, at the end, over which the rate falls linearly to `final_rate`."""
-    final_rate: float = 0.02
-    """Rate at the last step, as a share of the peak."""
+    schedule: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.02, 1.0), (0.5, 1.0), (1.0, 0.02))
+    """Points (share of all steps, share of the peak rate) from (0, ..) to (1, ..); between two of them the rate goes
+    straight. The default: warm-up, plateau, linear decay."""
     clip_norm: float = 1.0
     """Largest norm of the gradient of all parameters together."""
+
+    @model_validator(mode="after")
+    def _schedule_spans_all_steps(self) -> Self:
+        steps = [step for step, _ in self.schedule]
+        if steps != sorted(steps) or steps[:1] != [0.0] or steps[-1:] != [1.0]:
+            raise ValueError(f"schedule: the shares of steps must rise from 0 to 1, got {steps}")
+        if min(rate for _, rate in self.schedule) < 0:
+            raise ValueError("schedule: a share of the peak rate must not be below 0")
+        return self
 
 
 class LoopConfig(Config):

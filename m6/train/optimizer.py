@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -81,11 +82,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def rate_at(step: int, num_steps: int, config: OptimizerConfig) -> float:
-    """Share of the peak rate at update `step` (0 to num_steps - 1): warm-up, plateau, linear decay."""
-    rise = max(1, round(config.warmup * num_steps))
-    fall = max(1, round(config.cooldown * num_steps))
-    down = config.final_rate + (1 - config.final_rate) * (num_steps - 1 - step) / fall
-    return max(0.0, min(1.0, (step + 1) / rise, down))
+    """Share of the peak rate at update `step` (0 to num_steps - 1): that of the schedule when the update is done."""
+    done, rate = zip(*config.schedule, strict=True)
+    return float(np.interp((step + 1) / num_steps, done, rate))
 
 
 class Optimizers:

@@ -23,7 +23,7 @@ def write_results(run: Run) -> dict[str, Any]:
     results |= {f"resumed.{name}": figures["resumed"] for name, figures in done.items() if figures.get("resumed")}
     results |= {f"corpus.{name}": done["corpus"].get(name) for name in ("pairs", "texts")}
     results |= {f"vq.{name}": done["vqgan"].get(name) for name in ("psnr_heldout", "psnr_train", "codebook_used")}
-    figures = ("parameters", "vocabulary", "tokens", "tokens_per_second")
+    figures = ("parameters", "vocabulary", "tokens", "tokens_per_second", "precision")
     results |= {name: done["pretrain"].get(name) for name in figures}
     scores = run.folder / "evaluate" / "scores.json"
     if scores.exists():

@@ -50,8 +50,7 @@ DYEABLE = {
 """Pictures of mostly one hue, which can be dyed, and what a scene calls them."""
 HUES = {"红色": 0, "橙色": 28, "黄色": 50, "绿色": 120, "蓝色": 215, "紫色": 285}
 """Hues by name, degrees."""
-NONE = "没有"
-NUMBERS = {1: "一个", 2: "两个", 3: "三个", 4: "四个"}
+NUMBERS = {0: "没有", 1: "一个", 2: "两个", 3: "三个", 4: "四个"}
 PLACES = {"beside": ("左边", "右边"), "above": ("上面", "下面")}
 
 SLOTS: dict[int, tuple[tuple[float, float], ...]] = {
@@ -99,6 +98,10 @@ def _other(rng: np.random.Generator, values: list[str], besides: set[str]) -> st
     return left[int(rng.integers(len(left)))]
 
 
+def _count(name: str, number: int) -> Question:
+    return Question(kind="count", question=f"有几个{name}？", answer=NUMBERS[number])
+
+
 def _pair(rng: np.random.Generator, things: list[Thing], kind: str, group: str, others: list[str]) -> Scene:
     """Two things in their places; `others` are captions that could wrongly stand for one of them."""
     upright = bool(rng.random() < 0.3)
@@ -112,9 +115,7 @@ def _pair(rng: np.random.Generator, things: list[Thing], kind: str, group: str, 
     ]
     wrong = _other(rng, others, {a, b})
     if kind == "pair":  # dyed things of one name may differ in hue, which would make a count ambiguous
-        asked = (a, b, wrong)[int(rng.integers(3))]
-        answer = NONE if asked == wrong else NUMBERS[1]
-        questions.append(Question(kind="count", question=f"有几个{asked}？", answer=answer))
+        questions += [_count((a, b)[int(rng.integers(2))], 1), _count(wrong, 0)]
     unfitting = (
         f"{first}是{b}，{second}是{a}",
         f"{first}是{wrong}，{second}是{b}",
@@ -139,10 +140,11 @@ def number(rng: np.random.Generator) -> Scene:
     name = THINGS[int(rng.integers(len(THINGS)))]
     count = int(rng.integers(1, 5))
     text = f"{NUMBERS[count]}{name}"
-    question = Question(kind="count", question=f"有几个{name}？", answer=NUMBERS[count])
-    wrong = _other(rng, list(NUMBERS.values()), {NUMBERS[count]})
-    unfitting = (f"{wrong}{name}", f"{NUMBERS[count]}{_other(rng, list(THINGS), {name})}")
-    return Scene("count", (Thing(name, name),) * count, f"count:{text}", text, (question,), unfitting)
+    wrong = _other(rng, list(NUMBERS.values()), {NUMBERS[0], NUMBERS[count]})
+    other = _other(rng, list(THINGS), {name})
+    questions = (_count(name, count), _count(other, 0))
+    unfitting = (f"{wrong}{name}", f"{NUMBERS[count]}{other}")
+    return Scene("count", (Thing(name, name),) * count, f"count:{text}", text, questions, unfitting)
 
 
 def _dyed(rng: np.random.Generator) -> Thing:

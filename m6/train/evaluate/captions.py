@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from m6.tasks import captioning
-from m6.train.evaluate.material import SHOWN, Evaluation, Example, Examples, Scores, origin, pixels_of, with_interval
+from m6.tasks.metrics import mean, overlap
+from m6.train.evaluate.material import (
+    SHOWN,
+    SPLIT_NAMES,
+    Evaluation,
+    Example,
+    Examples,
+    Scores,
+    origin,
+    pixels_of,
+    with_interval,
+)
 
-# Key of the score, source, split, attributes.
-GROUPS: list[tuple[str, str, str, dict[str, str]]] = [
+Group = tuple[str, str, str, dict[str, str]]  # key of the score, source, split, attributes
+GROUPS: list[Group] = [
     ("caption.exact_seen", "emoji", "train", {}),
     ("caption.exact_heldout", "emoji", "heldout", {}),
     ("scene.caption_exact_seen", "scenes", "train", {}),
@@ -17,10 +28,18 @@ GROUPS: list[tuple[str, str, str, dict[str, str]]] = [
 
 
 def captions(about: Evaluation) -> tuple[Scores, Examples]:
-    """Names and keywords of single pictures, sentences of scenes; baseline: the caption of the nearest picture."""
+    """Names and keywords of single pictures, sentences of scenes; baseline: the caption of the nearest picture.
+
+    Of a user's own sources, whose texts may be of any kind, also how much of the true text is written.
+    """
     scores: Scores = {}
     shown: list[Example] = []
-    for key, source, split, attributes in GROUPS:
+    own: list[Group] = [
+        (f"{source}.caption_exact_{name}", source, split, {})
+        for source in about.own_sources
+        for split, name in SPLIT_NAMES.items()
+    ]
+    for key, source, split, attributes in [*GROUPS, *own]:
         documents = about.some(source, split, **attributes)
         if not documents:
             continue
@@ -28,13 +47,20 @@ def captions(about: Evaluation) -> tuple[Scores, Examples]:
         written = about.engine.write_texts([captioning.sample(about.engine.picture(p)) for p in pixels], 64)
         names = [captioning.decode(text)[0] for text in written]
         right = [name == captioning.decode(d["text"])[0] for name, d in zip(names, documents, strict=True)]
-        baseline = captioning.score(about.nearest_texts(source, documents, pixels), documents)
+        near = about.nearest_texts(source, documents, pixels)
+        baseline = captioning.score(near, documents)
         scores |= with_interval(key, right, baseline["exact"])
         if source == "emoji":
             keyword = key.replace("exact", "keyword_f1")
             scores |= {
                 keyword: captioning.score(written, documents)["keyword_f1"],
                 f"{keyword}.baseline": baseline["keyword_f1"],
+            }
+        if source in about.own_sources:
+            like = key.replace("exact", "overlap")
+            scores |= {
+                like: mean(overlap(d["text"], text) for d, text in zip(documents, written, strict=True)),
+                f"{like}.baseline": mean(overlap(d["text"], text) for d, text in zip(documents, near, strict=True)),
             }
         for index, document in enumerate(documents[:SHOWN]):
             shown.append(

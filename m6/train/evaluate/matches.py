@@ -13,10 +13,21 @@ from m6.generate.engine import Engine
 from m6.tasks import matching
 from m6.tasks.metrics import overlap
 from m6.tokenizer.vocabulary import MATCH
-from m6.train.evaluate.material import SHOWN, Evaluation, Example, Examples, Scores, origin, pixels_of, with_interval
+from m6.train.evaluate.material import (
+    SHOWN,
+    SPLIT_NAMES,
+    Evaluation,
+    Example,
+    Examples,
+    Scores,
+    origin,
+    pixels_of,
+    with_interval,
+)
 
 # Key of the choice, key of what is said, source, split, attributes.
-GROUPS: list[tuple[str, str, str, str, dict[str, str]]] = [
+Group = tuple[str, str, str, str, dict[str, str]]
+GROUPS: list[Group] = [
     ("matching.accuracy_seen", "matching.yes_no_seen", "emoji", "train", {}),
     ("matching.accuracy_heldout", "matching.yes_no_heldout", "emoji", "heldout", {}),
     ("scene.matching_heldout", "scene.matching_yes_no_heldout", "scenes", "heldout", {"unseen": "pair"}),
@@ -28,7 +39,12 @@ def match(about: Evaluation) -> tuple[Scores, Examples]:
     scores: Scores = {}
     shown: list[Example] = []
     rng = np.random.default_rng(about.seed)
-    for key, yes_no, source, split, attributes in GROUPS:
+    own: list[Group] = [
+        (f"{source}.matching_{name}", f"{source}.matching_yes_no_{name}", source, split, {})
+        for source in about.own_sources
+        for split, name in SPLIT_NAMES.items()
+    ]
+    for key, yes_no, source, split, attributes in [*GROUPS, *own]:
         documents = about.some(source, split, **attributes)
         if len(documents) < 2:
             continue

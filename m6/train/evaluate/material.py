@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ Scores = dict[str, float]
 Example = dict[str, Any]
 Examples = dict[str, list[Example]]
 SHOWN = 24  # examples of a kind in the report
+SPLIT_NAMES = {"train": "seen", "heldout": "heldout"}  # what scores and the report call a split
+KNOWN = 3000  # training pictures of a source among which the nearest is looked for
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Evaluation:
     folder: Path
     stage: EvaluateStage
     seed: int
+    _known: dict[str, tuple[list[Document], np.ndarray]] = field(default_factory=dict)
 
     @cached_property
     def engine(self) -> Engine:
@@ -65,20 +68,21 @@ class Evaluation:
         return [found[index] for index in sorted(order)]
 
     @cached_property
-    def known(self) -> tuple[list[Document], np.ndarray]:
-        """Training documents of emoji and their pixels [N, S, S, 3]: among these the nearest is looked for."""
-        documents = captioning.read(self.documents, "emoji", "train")
-        return documents, pixels_of(documents)
+    def own_sources(self) -> list[str]:
+        """Sources with pictures that the project does not bundle, in the order of their names."""
+        return sorted({d["source"] for d in self.documents if d["images"]} - {"emoji", "scenes"})
 
-    @cached_property
-    def known_scenes(self) -> tuple[list[Document], np.ndarray]:
-        """Some training scenes and their pixels."""
-        documents = captioning.read(self.documents, "scenes", "train")[:3000]
-        return documents, pixels_of(documents)
+    def known(self, source: str) -> tuple[list[Document], np.ndarray]:
+        """Training documents of a source, `KNOWN` at the most, and their pixels [N, S, S, 3]: among these the nearest
+        is looked for."""
+        if source not in self._known:
+            documents = captioning.read(self.documents, source, "train")[:KNOWN]
+            self._known[source] = (documents, pixels_of(documents))
+        return self._known[source]
 
     def nearest_texts(self, source: str, documents: Sequence[Document], pixels: np.ndarray) -> list[str]:
         """For each picture [N, S, S, 3] of a source the text of the nearest other one in training, for baselines."""
-        known, known_pixels = self.known if source == "emoji" else self.known_scenes
+        known, known_pixels = self.known(source)
         return [known[index]["text"] for index in nearest_other(documents, pixels, known, known_pixels)]
 
     def keep_picture(self, name: str, pixels: np.ndarray) -> str:
@@ -112,15 +116,10 @@ def with_interval(name: str, values: Sequence[float], baseline: float) -> Scores
     return {name: mean(map(float, values)), f"{name}.low": low, f"{name}.high": high, f"{name}.baseline": baseline}
 
 
-def seen_or_heldout(split: str) -> str:
-    """What the report calls a split."""
-    return "seen" if split == "train" else "heldout"
-
-
 def origin(document: Document) -> dict[str, str]:
     """What the report groups an example by: whether it was seen, its source, and what of a scene is new."""
     return {
-        "split": seen_or_heldout(document["split"]),
+        "split": SPLIT_NAMES[document["split"]],
         "source": document["source"],
         "unseen": document["attributes"].get("unseen", ""),
     }

@@ -11,7 +11,7 @@ from m6.corpus.document import Document
 from m6.generate.text_to_image import paint_pictures
 from m6.tasks import matching, text_to_image
 from m6.tasks.metrics import mean, overlap
-from m6.train.evaluate.material import Evaluation, Example, Examples, Scores, pixels_of, seen_or_heldout, with_interval
+from m6.train.evaluate.material import SPLIT_NAMES, Evaluation, Example, Examples, Scores, pixels_of, with_interval
 from m6.train.judge import expected_of, train_judge
 
 OPTIONS = 10  # prompts among which a painting is found again
@@ -41,7 +41,7 @@ def paintings(about: Evaluation) -> tuple[Scores, Examples]:
             shown.append(
                 {
                     **painting(about, f"painting-{split}-{index}", document, painted[index]),
-                    "split": seen_or_heldout(split),
+                    "split": SPLIT_NAMES[split],
                     "right": right[index],
                 }
             )
@@ -50,7 +50,7 @@ def paintings(about: Evaluation) -> tuple[Scores, Examples]:
 
 def nearest_is_meant(about: Evaluation, documents: Sequence[Document], painted: np.ndarray) -> tuple[list[bool], float]:
     """Whether the training picture nearest to each painting [N, S, S, 3] is the one that was meant; and the chance."""
-    known, known_pixels = about.known
+    known, known_pixels = about.known("emoji")
     near = text_to_image.nearest(painted, known_pixels)
     return [known[index]["id"] == d["id"] for index, d in zip(near, documents, strict=True)], 1 / len(known)
 
@@ -82,7 +82,7 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
     config = ScenesConfig.read(about.folder / "config.json", section="corpus.scenes")
     judge, accuracy = train_judge(about.engine, config, about.stage.judge_scenes, about.stage.judge_steps)
     scores["scene.judge_accuracy"] = accuracy
-    known, known_pixels = about.known_scenes
+    known, known_pixels = about.known("scenes")
     for key, unseen, most in SCENES:
         documents = about.some("scenes", "heldout", unseen=unseen)
         if not documents:
@@ -120,7 +120,7 @@ def reconstructions(about: Evaluation) -> tuple[Scores, Examples]:
                 {
                     "picture": about.keep_picture(name + "-true", pixels[index]),
                     "restored": about.keep_picture(name, restored[index]),
-                    "split": seen_or_heldout(split),
+                    "split": SPLIT_NAMES[split],
                     "source": source,
                     "psnr": float(-10 * np.log10(max(errors[index], 1e-10))),
                 }

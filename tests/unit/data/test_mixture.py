@@ -83,6 +83,15 @@ def test_shares_are_kept_over_many_steps(mixture: Mixture) -> None:
     assert counts == {"emoji": 80, "scenes": 2 * 60, "poems": 10}  # a scene makes two samples: one sees it, one not
 
 
+def test_a_line_may_start_later_and_then_takes_its_share(corpus: tuple[Path, list[Document]]) -> None:
+    late = DATA.override({"mixture": [*DATA.mixture[:2], {**DATA.mixture[2].model_dump(), "first_step": 20}]})
+    mixture = Mixture(corpus[0], None, tokenizer(corpus[1]), late, seed=0)
+    counts = [Counter(sample.key.split("/")[0] for sample in mixture.samples(step)) for step in range(40)]
+    assert not any(count["poems"] for count in counts[:20])
+    assert sum(count["poems"] for count in counts[20:]) == 5
+    assert sum(count["emoji"] for count in counts) == 80
+
+
 def test_heldout_documents_are_never_drawn(mixture: Mixture, corpus: tuple[Path, list[Document]]) -> None:
     heldout = {f"{row['source']}/{row['id']}" for row in corpus[1] if row["split"] == "heldout"}
     drawn = {sample.key for step in range(200) for sample in mixture.samples(step)}

@@ -138,6 +138,18 @@ def test_who_knows_everything_scores_one_and_who_lies_scores_nothing(run: Run, l
             assert bool(row["unseen"]) is (row["source"] == "scenes" and row["split"] == "heldout")
 
 
+def test_own_sources_are_scored_like_the_bundled_ones(run: Run) -> None:
+    about = questioned(run, lies=False)
+    about.__dict__["documents"] = [{**row, "source": "folder"} for row in rows() if row["source"] == "emoji"]
+    scores, examples = captions.captions(about)
+    for split in ("seen", "heldout"):
+        for kind in ("exact", "overlap"):
+            assert scores[f"folder.caption_{kind}_{split}"] == 1.0
+            assert scores[f"folder.caption_{kind}_{split}.baseline"] < 1.0
+    assert {row["source"] for row in examples["captions"]} == {"folder"}
+    assert matches.match(about)[0]["folder.matching_heldout"] == 1.0
+
+
 def test_the_nearest_is_another_document_and_truly_the_nearest() -> None:
     known = [d for d in rows() if d["source"] == "emoji"][:20]
     pixels = pixels_of(known)

@@ -1,11 +1,10 @@
 """Muon against torch's own, the split of the parameters, and the schedule."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 from torch import nn
 
+from m6.config import UserError
 from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
 from m6.train.config import OptimizerConfig
@@ -61,10 +60,25 @@ def test_every_parameter_has_one_optimizer() -> None:
     assert id(model.embedding.weight) not in muon
 
 
-def test_rate_rises_holds_and_falls() -> None:
-    config = OptimizerConfig(warmup=0.1, cooldown=0.5, final_rate=0.1)
+def test_rate_follows_the_schedule() -> None:
+    config = OptimizerConfig(schedule=((0.0, 0.0), (0.1, 0.4), (0.3, 0.4), (0.4, 1.0), (0.5, 1.0), (1.0, 0.1)))
     rates = [rate_at(step, 100, config) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9:50] == [1.0] * 41
+    assert rates[4] == pytest.approx(0.2)
+    assert rates[9:30] == pytest.approx([0.4] * 21)
+    assert rates[34] == pytest.approx(0.7)
+    assert rates[39:50] == pytest.approx([1.0] * 11)
+    assert rates[74] == pytest.approx(0.55)
     assert rates[-1] == pytest.approx(0.1)
-    assert all(later <= earlier for earlier, later in pairwise(rates[50:]))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ([[0, 0], [0.5, 1]], "must rise from 0 to 1"),
+        ([[0, 0], [0.7, 1], [0.5, 1], [1, 0]], "must rise from 0 to 1"),
+        ([[0, 1], [1, -1]], "must not be below 0"),
+    ],
+)
+def test_a_schedule_that_is_none_is_refused(schedule: list[list[float]], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        OptimizerConfig().override({"schedule": schedule})
