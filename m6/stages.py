@@ -6,12 +6,14 @@ returns its figures. The code of a stage is imported when it starts, so that a h
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from m6.config import UserError
+from m6.corpus.config import CorpusConfig
 from m6.recipes.recipe import Recipe
 from m6.run import Run, duration, read_done
 
@@ -27,9 +29,20 @@ class Stage:
 
 
 def _corpus(run: Run, recipe: Recipe) -> Any:
+    return _build(recipe.corpus, run.stage("corpus"), recipe.seed)
+
+
+def _build(config: CorpusConfig, folder: Path, seed: int) -> Any:
     from m6.corpus.pipeline import build
 
-    return build(recipe.corpus, run.stage("corpus"), recipe.seed)
+    return build(config, folder, seed, _scorer)
+
+
+def _scorer(checkpoint: str) -> Any:
+    """What scores pictures and texts by a trained run; called in the workers of the corpus, if at all."""
+    from m6.generate.match import Matcher
+
+    return Matcher(Path(checkpoint))
 
 
 def _tokenizer(run: Run, recipe: Recipe) -> Any:
@@ -90,6 +103,17 @@ def run_stage(name: str, folder: Path, recipe: Recipe) -> None:
 
         report.write(run)
     print(_summary(name, folder, fresh), flush=True)
+
+
+def run_corpus_files(folder: Path, config: CorpusConfig) -> None:
+    """Build a corpus that stands alone in a folder, with its report; or say that it is done."""
+    run = Run.open(folder, config)
+    started = time.monotonic()
+    figures = _build(config, run.folder, seed=0)
+    print(
+        f"{figures['read']:,} records read, {figures['kept']:,} kept ({figures['pairs']:,} with pictures,"
+        f" {figures['texts']:,} plain texts), in {duration(time.monotonic() - started)}: {folder / 'report.html'}"
+    )
 
 
 def _summary(name: str, folder: Path, fresh: bool) -> str:

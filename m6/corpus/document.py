@@ -7,7 +7,7 @@ is one row of an Arrow table with the columns of `SCHEMA`; in Python it is a pla
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ IMAGE = pa.struct(
         ("width", pa.int32()),  # pixels
         ("height", pa.int32()),  # pixels
         ("offset", pa.int32()),  # the character of `text` before which the picture stands
+        ("url", pa.string()),  # where it came from, if it came from the web
     ]
 )
 SCHEMA = pa.schema(
@@ -49,6 +50,7 @@ class Image(TypedDict):
     width: int
     height: int
     offset: int
+    url: NotRequired[str | None]  # bytes are empty as long as it has to be fetched
 
 
 class Document(TypedDict):
@@ -73,6 +75,15 @@ def content_id(source: str, title: str, text: str, images: list[bytes]) -> str:
     return digest.hexdigest()[:16]
 
 
+def sound(text: str) -> str:
+    """The text itself, or with lone surrogates replaced, which JSON can hold and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def make_document(
     source: str,
     text: str,
@@ -87,17 +98,21 @@ def make_document(
 ) -> Document:
     """A complete Document with its id; what is not given is empty."""
     images = images or []
+    title, text = sound(title), sound(text)
     return Document(
         id=content_id(source, title, text, [image["bytes"] for image in images]),
         source=source,
         split=split,
-        group=group or title,
+        group=sound(group or title),
         title=title,
         text=text,
         images=images,
-        keywords=keywords or [],
-        questions=questions or [],
-        attributes=attributes or {},
+        keywords=[sound(keyword) for keyword in keywords or []],
+        questions=[
+            Question(kind=asked["kind"], question=sound(asked["question"]), answer=sound(asked["answer"]))
+            for asked in questions or []
+        ],
+        attributes={sound(name): sound(value) for name, value in (attributes or {}).items()},
     )
 
 

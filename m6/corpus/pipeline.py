@@ -1,70 +1,75 @@
-"""The corpus, from sources to shards: read, clean, drop duplicates, write, report.
+"""The corpus, from sources to shards, in steps whose work is cut into pieces for any number of workers.
 
-    part of a source -> Documents -> normalise, rules, resize -> one Parquet file      (worker processes, any order)
-    all of these files -> ids of duplicates                                            (Daft)
-    the same files in order, less the duplicates -> shards -> report
+    1 clean        part of a source -> its Documents, keys and counts           (a worker a part, m6/corpus/clean.py)
+    2 duplicates   all keys -> positions of the Documents to drop               (Daft, m6/corpus/dedup.py)
+    3 choose       Documents of a part, duplicates -> the rows that stay        (a worker a part, m6/corpus/write.py)
+    4 write        rows that stay -> shards                                     (a worker a shard, m6/corpus/write.py)
+    5 report       all counts -> report.html, report.md, report.json            (m6/corpus/report.py)
 
-In: a `CorpusConfig`. Out: a folder of shards of Documents (`m6/corpus/document.py`), `report.md`, `report.html` and
-`report.json`. A part is done when its file is there; files appear whole. So a build that is killed anywhere goes on
-where it was, and ends in the same bytes as an unbroken one: nothing depends on which worker did what, or when.
+In: a `CorpusConfig`. Out: a folder of shards of Documents (`m6/corpus/document.py`) and the report. A piece is done
+when its file is there, and files appear whole. So a build that is killed anywhere goes on where it was, and ends in the
+same bytes as an unbroken one, on one machine or on a cluster: nothing depends on which worker did what, or when.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from m6.corpus import text
-from m6.corpus.config import CorpusConfig, SourceConfig
-from m6.corpus.dedup import KEYS, Duplicate, blocks, find_duplicates
-from m6.corpus.document import SCHEMA, Document, Image, content_id
-from m6.corpus.drop import Drop
+from m6.config import UserError
+from m6.corpus.clean import Scorer, clean_part, part_files, rules_exist
+from m6.corpus.config import CorpusConfig, FetchConfig
+from m6.corpus.dedup import find_duplicates, find_paragraphs, largest_clusters
+from m6.corpus.document import SCHEMA
 from m6.corpus.engine import each
-from m6.corpus.images import Picture, prepare
 from m6.corpus.report import REPORT, Tally, write_report
-from m6.corpus.sources import Part, source
-from m6.run import progress
-from m6.shards import Shards, is_whole, write_shards, write_table
+from m6.corpus.sources import Part, reader
+from m6.corpus.write import choose_rows, kept_file, read_shard, shard_ranges, write_numbered_shard
+from m6.run import progress, write_atomic
+from m6.shards import MANIFEST, Shards, is_whole, write_manifest, write_table
 
-PART_SCHEMA = pa.schema([*SCHEMA, *KEYS])
-TALLY = b"m6.tally"  # key of a part's counts, in the metadata of its file
-SAMPLE_CHARACTERS = 80
+FETCHED = "fetched"
+FIGURES = ("pairs", "texts", "read", "kept", "drops")
 
 
-def build(config: CorpusConfig, folder: Path, seed: int) -> dict[str, Any]:
+def build(
+    config: CorpusConfig, folder: Path, seed: int, scorer: Callable[[str], Scorer] | None = None
+) -> dict[str, Any]:
     """The corpus in `folder`. Goes on where a killed call was; a finished corpus of the same config is left as it is.
 
-    Returns `pairs` (Documents with pictures), `texts` (without), `read`, `kept`, and `drops` (by reason).
-    Raises UserError for unknown sources, categories and rules, and for missing files.
+    `scorer` makes, from the path of a trained run, what scores pictures and texts for `PairRules.match_checkpoint`; it
+    is made anew in each worker. Returns `pairs` (Documents with pictures), `texts` (without), `read`, `kept`, and
+    `drops` (by reason). Raises UserError for unknown categories and rules, and for missing files.
     """
     recipe = _fingerprint(config, seed)
-    if not _is_done(folder, recipe):
-        parts = [part for name in config.sources for part in source(name).parts(config)]
-        text.rules_exist(rule for name in config.sources for rule in getattr(config, name).text.rules)
-        work = folder / f".parts-{recipe}"
-        work.mkdir(parents=True, exist_ok=True)
-        files = [work / f"{number:06d}-{part.source}.parquet" for number, part in enumerate(parts)]
-        _clean_parts(parts, files, config, seed)
-        duplicates = find_duplicates(files, config.duplicates) if files else {}
-        tally = Tally()
-        write_shards(folder, _unique(files, duplicates, tally), SCHEMA, config.rows_per_shard, {"recipe": recipe})
-        write_report(folder, tally)
-        for leftover in folder.glob(".parts-*"):
+    if not _is_done(folder, recipe) or config.fetch.retry_failed:
+        rules_exist(config)
+        parts = [part for name, source in config.sources.items() for part in reader(source.kind).parts(name, source)]
+        work = _work_folder(folder, recipe, parts)
+        _clean(parts, work, folder, config, seed, scorer)
+        clusters = _duplicates(len(parts), work, config)
+        _choose(len(parts), work, config)
+        shards = _write(len(parts), work, folder, config)
+        tally = _counted(len(parts), len(shards), work)
+        tally.add(clusters)
+        write_manifest(folder, shards, SCHEMA, {"recipe": recipe})
+        write_report(folder, tally, {"sources": {name: source.kind for name, source in config.sources.items()}})
+        for leftover in folder.glob(".work-*"):
             shutil.rmtree(leftover, ignore_errors=True)
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    return {name: report[name] for name in ("pairs", "texts", "read", "kept", "drops")}
+    return {name: report[name] for name in FIGURES}
 
 
 def _fingerprint(config: CorpusConfig, seed: int) -> str:
-    return hashlib.sha256(f"{seed} {config.model_dump_json()}".encode()).hexdigest()[:16]
+    """Of all that decides the result: not of the engine."""
+    values = config.model_dump_json(exclude={"engine": True, "fetch": set(FetchConfig.may_change)})
+    return hashlib.sha256(f"{seed} {values}".encode()).hexdigest()[:16]
 
 
 def _is_done(folder: Path, recipe: str) -> bool:
@@ -72,89 +77,113 @@ def _is_done(folder: Path, recipe: str) -> bool:
     return is_whole(folder) and (folder / REPORT).is_file() and Shards(folder).about.get("recipe") == recipe
 
 
-def _clean_parts(parts: list[Part], files: list[Path], config: CorpusConfig, seed: int) -> None:
-    missing = [number for number, file in enumerate(files) if not file.exists()]
-    work = partial(_clean_numbered, parts=parts, files=files, config=config, seed=seed)
-    with progress(len(parts), "corpus", start=len(parts) - len(missing)) as bar:
-        for _ in each(work, missing):
+def _work_folder(folder: Path, recipe: str, parts: list[Part]) -> Path:
+    """Where the pieces lie until the shards are whole. Files that have changed since a killed call are refused."""
+    work = folder / f".work-{recipe}"
+    work.mkdir(parents=True, exist_ok=True)
+    listed = json.dumps(parts, ensure_ascii=False)
+    plan = work / "parts.json"
+    if plan.exists() and plan.read_text(encoding="utf-8") != listed:
+        raise UserError(
+            f"{folder}: the files of the sources have changed since this corpus was begun;"
+            f" remove {work} to begin again, or put the files back to go on"
+        )
+    write_atomic(plan, listed)
+    return work
+
+
+def _clean(
+    parts: list[Part],
+    work: Path,
+    folder: Path,
+    config: CorpusConfig,
+    seed: int,
+    scorer: Callable[[str], Scorer] | None,
+) -> None:
+    done = [part_files(work, number).counts.exists() for number in range(len(parts))]
+
+    def clean(number: int) -> None:
+        ledger = folder / FETCHED / f"{number:06d}"  # stays with the corpus, so that failures can be tried again later
+        clean_part(parts[number], part_files(work, number), ledger, config, seed, scorer)
+
+    _all(clean, done, "corpus: clean", config)
+
+
+def _duplicates(parts: int, work: Path, config: CorpusConfig) -> Tally:
+    """Writes `duplicates.parquet` and, if they are asked for, `paragraphs.parquet`; returns clusters for the report."""
+    documents = [part_files(work, number).documents for number in range(parts)]
+    counts = work / "duplicates.json"
+    if not counts.exists():
+        with progress(1, "corpus: duplicates") as bar:
+            started = _core_seconds()
+            found = find_duplicates(documents, config)
+            if config.duplicates.paragraph_documents:
+                write_table(work / "paragraphs.parquet", find_paragraphs(documents, config, found))
+            write_table(work / "duplicates.parquet", found)
+            tally = Tally()
+            for cluster in largest_clusters(found, documents):
+                tally.cluster("", cluster.samples[0], cluster.samples[1:], cluster.size, cluster.reason)
+            cleaned = _added(part_files(work, number).counts for number in range(parts))
+            _, size, items = cleaned.stages.get("keys", [0, 0, 0])
+            tally.time("duplicates", _core_seconds() - started, size, items)
+            write_atomic(counts, tally.dumps())
             bar.advance()
+    return Tally.loads(counts.read_bytes())
 
 
-def _clean_numbered(number: int, parts: list[Part], files: list[Path], config: CorpusConfig, seed: int) -> None:
-    clean_part(parts[number], files[number], config, seed)
+def _core_seconds() -> float:
+    """Spent by this process and by the workers that have ended; those of a cluster are not seen."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def clean_part(part: Part, file: Path, config: CorpusConfig, seed: int) -> None:
-    """Read and clean one part, and write its Documents with their keys and its counts to `file`."""
-    rules: SourceConfig = getattr(config, part.source)
-    tally = Tally()
-    rows = []
-    for item in source(part.source).read(config, part, seed):
-        tally.read[part.source] += 1
-        result = item if isinstance(item, Drop) else clean(item, rules, config)
-        if isinstance(result, Drop):
-            tally.drop(part.source, result)
-        else:
-            rows.append(result)
-    table = pa.Table.from_pylist(rows, PART_SCHEMA)
-    write_table(file, table.replace_schema_metadata({TALLY: tally.dumps()}))
-
-
-def clean(document: Document, rules: SourceConfig, config: CorpusConfig) -> dict[str, Any] | Drop:
-    """A row of a part's file: the Document with its text normalised and its pictures at the training size, and its
-    keys for finding duplicates. Or why it is dropped."""
-    where = document["title"] or document["group"] or document["id"]
-    document = Document(
-        **{**document, "title": text.normalise(document["title"]), "text": text.normalise(document["text"])}
+def _choose(parts: int, work: Path, config: CorpusConfig) -> None:
+    done = [kept_file(work, number).with_suffix(".json").exists() for number in range(parts)]
+    choose = partial(
+        choose_rows,
+        folder=work,
+        duplicates=work / "duplicates.parquet",
+        paragraphs=work / "paragraphs.parquet",
+        config=config,
     )
-    reason = text.check(document, rules.text)
-    if reason:
-        return Drop(reason, where, document["text"][:SAMPLE_CHARACTERS])
-    pictures = []
-    for image in document["images"]:
-        picture = prepare(image["bytes"], rules.images, config.image_size)
-        if not isinstance(picture, Picture):
-            return Drop(picture, where, document["text"][:SAMPLE_CHARACTERS])
-        pictures.append(picture)
-    return {**_finished(document, pictures), **_keys(document, pictures, rules, config)}
+    _all(choose, done, "corpus: choose", config)
 
 
-def _finished(document: Document, pictures: list[Picture]) -> Document:
-    images = [
-        Image(bytes=picture.png, width=picture.size, height=picture.size, offset=image["offset"])
-        for picture, image in zip(pictures, document["images"], strict=True)
-    ]
-    identity = content_id(document["source"], document["title"], document["text"], [image["bytes"] for image in images])
-    return Document(**{**document, "id": identity, "images": images})
+def _write(parts: int, work: Path, folder: Path, config: CorpusConfig) -> list[Any]:
+    pieces = shard_ranges(work, parts, config.rows_per_shard)
+    done = [(work / f"shard-{number:05d}.json").exists() for number in range(len(pieces))]
+    (folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
+
+    def write(number: int) -> None:
+        write_numbered_shard(number, pieces[number], work, folder)
+
+    _all(write, done, "corpus: write", config)
+    return [read_shard(number, work)[0] for number in range(len(pieces))]
 
 
-def _keys(document: Document, pictures: list[Picture], rules: SourceConfig, config: CorpusConfig) -> dict[str, Any]:
-    """Near duplicates are told by their text among Documents without pictures, else by their first picture: one
-    caption may stand under many pictures."""
-    near_image = pictures[0].hash if pictures and rules.near_images else None
-    return {
-        "content": content_id("", document["title"], document["text"], [picture.png for picture in pictures]),
-        "letters": text.letters(document["text"]) if rules.near_texts and not pictures else None,
-        "picture": near_image,
-        "blocks": None if near_image is None else blocks(near_image, config.duplicates.image_distance),
-    }
+def _counted(parts: int, shards: int, work: Path) -> Tally:
+    counts = [part_files(work, number).counts for number in range(parts)]
+    counts += [kept_file(work, number).with_suffix(".json") for number in range(parts)]
+    tally = _added(counts)
+    for number in range(shards):
+        tally.add(read_shard(number, work)[1])
+    return tally
 
 
-def _unique(files: list[Path], duplicates: dict[str, Duplicate], tally: Tally) -> Iterator[pa.Table]:
-    """The Documents of all parts in order, less the duplicates; counts what goes by."""
-    seen: set[str] = set()
+def _added(files: Iterable[Path]) -> Tally:
+    tally = Tally()
     for file in files:
-        table = pq.read_table(file)
-        tally.add(Tally.loads(table.schema.metadata[TALLY]))
-        keep = []
-        for row in table.select(["id", "source", "title", "group", "text"]).to_pylist():
-            again = Duplicate("exact duplicate", row["id"]) if row["id"] in seen else None
-            same = again or duplicates.get(row["id"])
-            seen.add(row["id"])
-            keep.append(same is None)
-            if same:
-                sample = f"{row['text'][:SAMPLE_CHARACTERS]} (kept: {same.kept})"
-                tally.drop(row["source"], Drop(same.reason, row["title"] or row["group"], sample))
-        kept = table.filter(pa.array(keep, pa.bool_()))
-        tally.keep(kept)
-        yield kept.select(SCHEMA.names).replace_schema_metadata(None)
+        tally.add(Tally.loads(file.read_bytes()))
+    return tally
+
+
+def _all(work: Callable[[int], None], done: list[bool], description: str, config: CorpusConfig) -> None:
+    """Do what is not done yet, with progress. A single piece is done here: to start a worker takes longer."""
+    missing = [number for number, there in enumerate(done) if not there]
+    with progress(len(done), description, start=len(done) - len(missing)) as bar:
+        if len(missing) == 1:
+            work(missing[0])
+            bar.advance()
+        else:
+            for _ in each(work, missing, config.engine):
+                bar.advance()

@@ -95,5 +95,6 @@ def read_picture(path: Path, engine: Engine, rules: ImageRules) -> np.ndarray:
 
 
 def _picture(folder: Path, image: Path, engine: Engine) -> Segment:
-    rules = CorpusConfig.read(folder / "config.json", section="corpus").emoji.images
+    sources = CorpusConfig.read(folder / "config.json", section="corpus").sources
+    rules = sources["emoji"].images if "emoji" in sources else ImageRules()
     return engine.picture(read_picture(image, engine, rules))

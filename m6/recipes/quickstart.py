@@ -1,6 +1,6 @@
 """The quickstart: everything in small on the bundled sample, for two cores and about a quarter of an hour."""
 
-from m6.corpus.config import CorpusConfig, EmojiConfig, ScenesConfig
+from m6.corpus.config import CorpusConfig, EmojiConfig, PoemsConfig, ScenesConfig
 from m6.data.config import DataConfig, Entry
 from m6.model.config import ModelConfig
 from m6.recipes.recipe import Recipe
@@ -35,9 +35,11 @@ def recipe(look_steps: int = 600, paint_steps: int = 1_200) -> Recipe:
 
     return Recipe(
         corpus=CorpusConfig(
-            sources=("emoji", "poems", "scenes"),
-            emoji=EmojiConfig(categories=OBJECTS),
-            scenes=ScenesConfig(train=12_000, heldout=900),
+            sources={
+                "emoji": EmojiConfig(categories=OBJECTS),
+                "poems": PoemsConfig(),
+                "scenes": ScenesConfig(train=12_000, heldout=900),
+            }
         ),
         tokenizer=TokenizerConfig(vocab_size=2_600, max_piece=1),
         vqgan=VQGANStage(

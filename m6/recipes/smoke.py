@@ -8,10 +8,10 @@ def recipe() -> Recipe:
     """The quickstart, cut down."""
     return quickstart.recipe(look_steps=4, paint_steps=8).override(
         {
-            "corpus.emoji.most": 420,
-            "corpus.poems.most": 300,
-            "corpus.scenes.train": 400,
-            "corpus.scenes.heldout": 100,
+            "corpus.sources.emoji.most": 420,
+            "corpus.sources.poems.most": 300,
+            "corpus.sources.scenes.train": 400,
+            "corpus.sources.scenes.heldout": 100,
             "tokenizer.vocab_size": 1500,
             "vqgan.loop.num_steps": 16,
             "vqgan.loop.checkpoint_every": 8,

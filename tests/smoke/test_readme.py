@@ -65,7 +65,8 @@ def test_the_recipe_for_own_data_reads_a_folder(tmp_path: Path) -> None:
     for number in range(40):
         Image.linear_gradient("L").rotate(9 * number).resize((96, 96)).convert("RGB").save(pictures / f"{number}.png")
         (pictures / f"{number}.txt").write_text(f"第{number}张渐变图", encoding="utf-8")
-    small = ["--corpus.scenes.train", "40", "--corpus.scenes.heldout", "10", "--corpus.poems.most", "40"]
+    fewer = {"scenes.train": "40", "scenes.heldout": "10", "poems.most": "40"}
+    small = [word for name, number in fewer.items() for word in (f"--corpus.sources.{name}", number)]
     command = [*M6, "corpus", "mine.py", "--out", "run", *small]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

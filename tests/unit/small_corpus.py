@@ -7,26 +7,28 @@ import pyarrow as pa
 
 from m6.corpus.config import CorpusConfig, EmojiConfig, PoemsConfig, ScenesConfig
 from m6.corpus.document import SCHEMA, Document
-from m6.corpus.sources import emoji, poems, scenes
+from m6.corpus.sources import reader
 from m6.shards import write_shards
 from m6.tokenizer.config import TokenizerConfig
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.train import train_tokenizer
 
 CONFIG = CorpusConfig(
-    sources=("emoji", "poems", "scenes"),
-    emoji=EmojiConfig(most=60, categories=("动物", "水果")),
-    poems=PoemsConfig(most=60),
-    scenes=ScenesConfig(train=60, heldout=12),
+    sources={
+        "emoji": EmojiConfig(most=60, categories=("动物", "水果")),
+        "poems": PoemsConfig(most=60),
+        "scenes": ScenesConfig(train=60, heldout=12),
+    }
 )
 
 
 def documents() -> list[Document]:
     """The Documents of all three sources, in order."""
     found: list[Document] = []
-    for source in (emoji, poems, scenes):
-        for part in source.parts(CONFIG):
-            found += [cast(Document, read) for read in source.read(CONFIG, part, 0) if isinstance(read, dict)]
+    for name, config in CONFIG.sources.items():
+        source = reader(config.kind)
+        for part in source.parts(name, config):
+            found += [cast(Document, read) for read in source.read(part, config, 0) if isinstance(read, dict)]
     return found
 
 

@@ -133,7 +133,7 @@ def test_broken_file_is_named(tmp_path: Path, content: bytes, expected: str) -> 
 
 
 def test_recipes_by_name() -> None:
-    assert recipe_names() == ["long", "quickstart", "smoke"]
+    assert recipe_names() == ["long", "quickstart", "smoke", "starter"]
     for name in recipe_names():
         assert isinstance(load_recipe(name), Recipe)
     with pytest.raises(UserError, match=r"no recipe 'quikstart', did you mean 'quickstart'\? allowed: long, quick"):

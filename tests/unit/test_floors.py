@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"data", "parallel"},
     {"generate", "tasks", "interop"},
     {"train", "serve"},
-    {"cli", "flags", "generate_flags", "quickstart", "stages", "recipes", "__init__", "__main__"},
+    {"cli", "corpus_files", "flags", "generate_flags", "quickstart", "stages", "recipes", "__init__", "__main__"},
 ]
 GROUND, DOOR = FLOORS[0], FLOORS[-1]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from m6.config import UserError, nearest
-from m6.corpus.config import CorpusConfig, EmojiConfig
+from m6.corpus.config import EmojiConfig
 from m6.corpus.document import Document, Image, Question, make_document
 from m6.corpus.drop import Drop
 from m6.corpus.sources import Part, cut
@@ -21,25 +21,25 @@ from m6.corpus.starter import emoji_pictures, emoji_rows
 ROWS_PER_PART = 500
 
 
-def parts(config: CorpusConfig) -> list[Part]:
+def parts(name: str, config: EmojiConfig) -> list[Part]:
     """Ranges of the chosen pictures. UserError for an unknown category."""
-    return cut("emoji", len(_chosen(config.emoji)), ROWS_PER_PART)
+    return cut(name, len(_chosen(config)), ROWS_PER_PART)
 
 
-def read(config: CorpusConfig, part: Part, seed: int) -> Iterator[Document | Drop]:
+def read(part: Part, config: EmojiConfig, seed: int) -> Iterator[Document | Drop]:
     """The Documents of some of the chosen pictures, in the order of Unicode."""
     pictures = emoji_pictures()
-    for row in _chosen(config.emoji)[part.start : part.stop]:
-        keywords = row["keywords"][: config.emoji.num_keywords]
+    for row in _chosen(config)[part.start : part.stop]:
+        keywords = row["keywords"][: config.num_keywords]
         yield make_document(
-            "emoji",
+            part.source,
             "。".join(filter(None, (row["name"], "、".join(keywords)))),
             title=row["name"],
             split=row["split"],
             group=row["group"],
             images=[Image(bytes=pictures[row["file"]], width=64, height=64, offset=0)],
             keywords=row["keywords"],
-            questions=_questions(row, config.emoji),
+            questions=_questions(row, config),
             attributes={name: row[name] for name in ("emoji", "category", "colour")},
         )
 

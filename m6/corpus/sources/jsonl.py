@@ -1,91 +1,101 @@
-"""JSON lines: one object a line with a text, and perhaps a title and the path of a picture.
+"""JSON lines: one object a line, its fields as `m6/corpus/records.py` has them; or one JSON array of such objects.
 
-Files are read as a stream, in parts of some megabytes: a part has the lines that begin in it.
+In: files of JSON lines (.jsonl, .ndjson, .json, perhaps compressed), in any encoding that can be told by the beginning
+of the file or is named. Out: Documents. Files are read as a stream, in parts of some megabytes: a part has the lines
+that begin in it. A file that begins with `[` is one array, and belongs whole to the part at its beginning.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from m6.config import UserError
-from m6.corpus.config import CorpusConfig
-from m6.corpus.document import Document, Image, content_id, make_document
+from m6.corpus.config import JsonLinesConfig
+from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.sources import Part, cut, split_by_hash
+from m6.corpus.files import READ_ERRORS, find
+from m6.corpus.json_arrays import elements
+from m6.corpus.lines import Beginning, begin, lines_of, open_text, parts_of_file
+from m6.corpus.picture_values import finder
+from m6.corpus.records import document, require_usable
+from m6.corpus.sources import Part
 
 BYTES_PER_PART = 32 * 2**20
-LONGEST_LINE = 16 * 2**20  # bytes
+ENDINGS = (".jsonl", ".ndjson", ".json")
 
 
-def parts(config: CorpusConfig) -> list[Part]:
+def parts(name: str, config: JsonLinesConfig) -> list[Part]:
     """Ranges of bytes of the files. UserError if no file is given, or one is missing."""
-    if not config.jsonl.paths:
-        raise UserError("corpus.jsonl.paths: no files given; name at least one file of JSON lines")
-    found = []
-    for path in config.jsonl.paths:
-        if not Path(path).is_file():
-            raise UserError(f"corpus.jsonl.paths: {path}: no such file")
-        found += cut("jsonl", Path(path).stat().st_size, BYTES_PER_PART, path)
-    return found
+    require_usable(name, config)
+    paths = find(config.paths, ENDINGS, f"corpus.sources.{name}.paths")
+    return [part for path in paths for part in parts_of_file(name, path, BYTES_PER_PART)]
 
 
-def read(config: CorpusConfig, part: Part, seed: int) -> Iterator[Document | Drop]:
+def read(part: Part, config: JsonLinesConfig, seed: int) -> Iterator[Document | Drop]:
     """The Documents of the lines that begin in a range of bytes; empty lines are nothing."""
-    with open(part.of, "rb") as file:
-        file.seek(max(part.start - 1, 0))
-        if part.start:
-            _skip_line(file)  # unless the part begins with a line, this one belongs to the part before
-        while (start := file.tell()) < part.stop:
-            line = file.readline(LONGEST_LINE)
-            where = f"{part.of}, byte {start}"
-            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                _skip_line(file)
-                yield Drop("long line", where)
-            elif line.strip():
-                yield _document(line, where, Path(part.of).parent, config)
-
-
-def _skip_line(file: Any) -> None:
-    while (piece := file.readline(LONGEST_LINE)) and not piece.endswith(b"\n"):
-        pass
-
-
-def _document(line: bytes, where: str, root: Path, config: CorpusConfig) -> Document | Drop:
     try:
-        row = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return Drop("not UTF-8", where)
+        pictures = finder(part.of, config)
+        for value, where in _values(part, config):
+            if isinstance(value, dict):
+                yield document(value, f"{part.of}, {where}", part, config, pictures)
+            elif isinstance(value, Drop):
+                yield value
+            else:
+                yield Drop("not a JSON object", f"{part.of}, {where}", repr(value)[:80])
+    except EOFError as error:
+        yield Drop("truncated file", part.of, str(error))
+    except READ_ERRORS as error:
+        yield Drop("unreadable file", part.of, str(error))
+
+
+def _values(part: Part, config: JsonLinesConfig) -> Iterator[tuple[Any, str]]:
+    """What the lines say and where they stand; or Drops."""
+    beginning = begin(part.of, config.encoding)
+    if not beginning.data:
+        yield Drop("no records", part.of), ""
+    elif beginning.encoding is None:
+        if part.start == 0:
+            yield Drop("wrong encoding", part.of, beginning.data[:80].decode(errors="replace")), ""
+    elif _is_array(beginning.text):
+        if part.start == 0:
+            yield from _elements(part.of, beginning)
+    else:
+        encoding = "utf-8" if beginning.is_wide else beginning.encoding
+        for line in lines_of(part, beginning):
+            if line.data is None:
+                yield Drop("long line", f"{part.of}, {line.where}"), line.where
+            elif line.data.strip():
+                yield _parse(line.data, encoding, f"{part.of}, {line.where}"), line.where
+
+
+def _is_array(text: str) -> bool:
+    """Whether a file that begins so is one JSON array; lines of arrays are lines."""
+    line, _, rest = text.partition("\n")
+    if not text.lstrip().startswith("["):
+        return False
+    try:
+        json.loads(line)
     except (ValueError, RecursionError):
-        return Drop("not JSON", where, line[:80].decode(errors="replace"))
-    fields = config.jsonl
-    if not isinstance(row, dict):
-        return Drop("not a JSON object", where, str(row)[:80])
-    values = [row.get(field) or "" for field in (fields.text_field, fields.title_field, fields.image_field)]
-    if not all(isinstance(value, str) for value in values):
-        return Drop("a field is not a text", where, str(row)[:80])
-    text, title, image = values
-    images = []
-    if image:
-        picture = _picture(root, image, fields.images.most_bytes)
-        if isinstance(picture, str):
-            return Drop(picture, where, image)
-        images.append(Image(bytes=picture, width=0, height=0, offset=0))
-    key = content_id("", title, text, [picture["bytes"] for picture in images])
-    split = split_by_hash(key, fields.heldout_share)
-    return make_document("jsonl", text, title=title, split=split, group=key, images=images)
+        return True
+    return not rest.strip()
 
 
-def _picture(root: Path, name: str, most_bytes: int) -> bytes | str:
-    """The bytes of a picture, or the reason why there are none."""
+def _elements(path: str, beginning: Beginning) -> Iterator[tuple[Any, str]]:
+    count = 0
+    with open_text(path, beginning) as file:
+        for element in elements(file):
+            count += 1
+            where = f"record {count}"
+            yield (Drop(element.reason, f"{path}, {where}") if element.reason else element.value), where
+    if not count:
+        yield Drop("no records", path), ""
+
+
+def _parse(line: bytes, encoding: str, where: str) -> Any:
     try:
-        path = (root / name).resolve()
-        if not path.is_relative_to(root.resolve()):
-            return "image outside the folder"
-        if not path.is_file():
-            return "missing image"
-        return path.read_bytes() if path.stat().st_size <= most_bytes else "large image file"
-    except (OSError, ValueError):  # a name too long, or with a null character
-        return "missing image"
+        return json.loads(line.decode(encoding).removeprefix("\ufeff"))
+    except UnicodeDecodeError:
+        return Drop("wrong encoding", where, line[:80].decode(encoding, errors="replace"))
+    except (ValueError, RecursionError):
+        return Drop("not JSON", where, line[:80].decode(encoding, errors="replace"))

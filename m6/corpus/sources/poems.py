@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from m6.config import UserError, nearest
-from m6.corpus.config import CorpusConfig, PoemsConfig
+from m6.corpus.config import PoemsConfig
 from m6.corpus.document import Document, make_document
 from m6.corpus.drop import Drop
 from m6.corpus.sources import Part, cut
@@ -15,16 +15,16 @@ from m6.corpus.starter import poem_rows
 ROWS_PER_PART = 2_500
 
 
-def parts(config: CorpusConfig) -> list[Part]:
+def parts(name: str, config: PoemsConfig) -> list[Part]:
     """Ranges of the chosen poems. UserError for an unknown form."""
-    return cut("poems", len(_chosen(config.poems)), ROWS_PER_PART)
+    return cut(name, len(_chosen(config)), ROWS_PER_PART)
 
 
-def read(config: CorpusConfig, part: Part, seed: int) -> Iterator[Document | Drop]:
+def read(part: Part, config: PoemsConfig, seed: int) -> Iterator[Document | Drop]:
     """The Documents of some of the chosen poems, well-known collections first."""
-    for row in _chosen(config.poems)[part.start : part.stop]:
+    for row in _chosen(config)[part.start : part.stop]:
         yield make_document(
-            "poems",
+            part.source,
             "\n".join(row["couplets"]),
             title=row["title"],
             split=row["split"],

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image as PillowImage
 
-from m6.corpus.config import CorpusConfig, ScenesConfig
-from m6.corpus.document import Document, Question, make_document
+from m6.corpus.config import ScenesConfig
+from m6.corpus.document import Document, Image, Question, make_document
 from m6.corpus.sources import Part, cut
 from m6.corpus.starter import emoji_pictures, emoji_rows
 
@@ -239,22 +239,26 @@ def draw(
     return canvas
 
 
-def scenes(
-    pictures: Mapping[str, PillowImage.Image], split: str, config: ScenesConfig, seed: int, start: int, stop: int
-) -> Iterator[Document]:
-    """Documents of the scenes `start` to `stop` - 1 of a split."""
-    for index in range(start, stop):
-        scene, rng = plan(index, split, config, seed)
+def parts(name: str, config: ScenesConfig) -> list[Part]:
+    """Ranges of the scenes of each split."""
+    train, heldout = config.train, config.heldout
+    return [*cut(name, train, SCENES_PER_PART, "train"), *cut(name, heldout, SCENES_PER_PART, "heldout")]
+
+
+def read(part: Part, config: ScenesConfig, seed: int) -> Iterator[Document]:
+    """The Documents of some scenes of a split."""
+    pictures = cut_outs()
+    for index in range(part.start, part.stop):
+        scene, rng = plan(index, part.of, config, seed)
         buffer = io.BytesIO()
         draw(scene, pictures, config, rng).save(buffer, "PNG")
-        image = {"bytes": buffer.getvalue(), "width": config.size, "height": config.size, "offset": 0}
         yield make_document(
-            "scenes",
+            part.source,
             scene.text,
             title=scene.text,
-            split=split,
+            split=part.of,
             group=scene.group,
-            images=[image],  # type: ignore[list-item]
+            images=[Image(bytes=buffer.getvalue(), width=config.size, height=config.size, offset=0)],
             questions=list(scene.questions),
             attributes={
                 "kind": scene.kind,
@@ -265,17 +269,6 @@ def scenes(
                 "unfitting": "\n".join(scene.unfitting),
             },
         )
-
-
-def parts(config: CorpusConfig) -> list[Part]:
-    """Ranges of the scenes of each split."""
-    train, heldout = config.scenes.train, config.scenes.heldout
-    return [*cut("scenes", train, SCENES_PER_PART, "train"), *cut("scenes", heldout, SCENES_PER_PART, "heldout")]
-
-
-def read(config: CorpusConfig, part: Part, seed: int) -> Iterator[Document]:
-    """The Documents of some scenes of a split."""
-    yield from scenes(cut_outs(), part.of, config.scenes, seed, part.start, part.stop)
 
 
 @functools.cache

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from m6.corpus.colour import main_colour
-from m6.corpus.connected import connected_components
+from m6.corpus.connected import connect
 
 Row = dict[str, Any]
 Words = dict[str, dict[str, list[str]]]  # by emoji, its entry in CLDR: `tts` is the name, `default` the keywords
@@ -169,8 +169,8 @@ def _groups(rows: list[Row]) -> list[str]:
         for number, counterparts in enumerate(COUNTERPARTS):
             if row["emoji"][0] in counterparts and len(codes) == 1:
                 by_key[f"counterparts {number}"].append(index)
-    pairs = [(members[0], other) for members in by_key.values() for other in members[1:]]
-    return [rows[root]["name"] for root in connected_components(len(rows), pairs)]
+    pairs = np.array([(members[0], other) for members in by_key.values() for other in members], np.int64)
+    return [rows[root]["name"] for root in connect(np.arange(len(rows)), *pairs.T)]
 
 
 def _heldout(rows: list[Row]) -> set[str]:

@@ -68,11 +68,11 @@ def poem_rows(files: dict[str, bytes]) -> list[Row]:
 
 def _candidates(files: dict[str, bytes], convert: Callable[[str], str]) -> Iterator[Row]:
     for raw in _collections(files):
-        row = _clean(raw, convert)
+        row = clean_poem(raw, convert)
         if row:
             yield row
     tang = [poem for name in sorted(files) if "/poet.tang." in name for poem in json.loads(files[name])]
-    rows = [_clean({**poem, "collection": TANG, "dynasty": "唐"}, convert) for poem in tang]
+    rows = [clean_poem({**poem, "collection": TANG, "dynasty": "唐"}, convert) for poem in tang]
     regular = [row for row in rows if row and row["form"][0] in "五七" and 2 * len(row["couplets"]) in LINE_COUNTS]
     yield from sorted(regular, key=lambda row: hashlib.sha256("".join(row["couplets"]).encode()).hexdigest())
 
@@ -102,7 +102,7 @@ def _collections(files: dict[str, bytes]) -> Iterator[Row]:
         yield {**poem, "title": poem["rhythmic"], "collection": "宋词三百首", "dynasty": "宋", "form": "词"}
 
 
-def _clean(raw: Row, convert: Callable[[str], str]) -> Row | None:
+def clean_poem(raw: Row, convert: Callable[[str], str]) -> Row | None:
     """The row of a poem, or None if a character is missing, it has no title, or it is a fragment or too long."""
     text = re.sub(r"\s", "", "".join(raw["paragraphs"]))
     title, author, text = convert("\n".join((raw["title"], raw["author"], text))).split("\n")

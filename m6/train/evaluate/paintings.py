@@ -79,7 +79,7 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
         return {}, {}
     scores: Scores = {}
     shown: list[Example] = []
-    config = ScenesConfig.read(about.folder / "config.json", section="corpus.scenes")
+    config = ScenesConfig.read(about.folder / "config.json", section="corpus.sources.scenes")
     judge, accuracy = train_judge(about.engine, config, about.stage.judge_scenes, about.stage.judge_steps)
     scores["scene.judge_accuracy"] = accuracy
     known, known_pixels = about.known("scenes")

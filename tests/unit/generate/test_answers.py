@@ -28,7 +28,7 @@ def test_a_cut_out_is_treated_as_the_corpus_treats_it(tmp_path: Path) -> None:
     (tmp_path / "emoji.png").write_bytes(encoded)
     kept = prepare(encoded, RULES, 64)
     assert isinstance(kept, Picture)
-    assert (read(tmp_path / "emoji.png") == decode_image(kept.png)).all()
+    assert (read(tmp_path / "emoji.png") == decode_image(kept.data)).all()
 
 
 def test_a_picture_without_transparency_at_the_right_size_stays_as_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Makes the peers' environments: python -m benchmarks.peers.setup [--into FOLDER] [--only PEER ...]
+
+Each is a virtual environment of its own, for they do not agree on the versions of what they need; together they take
+about 4 GB. One that is whole is left as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.runners import DEFAULT_PEERS, PEERS, say
+from m6.config import UserError, nearest
+
+# Each list is a call of pip. torch comes first and alone: of this very version there is a build for the processor
+# alone, and a range would bring gigabytes of CUDA packages along.
+PACKAGES = {
+    "data-juicer": (("torch==2.13.0",), ("py-data-juicer==1.6.1", "selectolax", "ftfy", "emoji")),
+    "datatrove": (("datatrove[io,processing]==0.10.1", "lxml_html_clean"),),
+    "img2dataset": (("img2dataset==1.47.0",),),
+}
+READY = ".ready"
+
+
+def make(name: str, folder: Path) -> None:
+    """The environment of a peer, unless it is there. UserError if pip fails, with its last line."""
+    place = folder / name
+    stamp = place / READY
+    wanted = "\n".join(package for packages in PACKAGES[name] for package in packages)
+    if stamp.is_file() and stamp.read_text() == wanted:
+        say(f"{name} is there: {place}")
+        return
+    say(f"making {place}")
+    shutil.rmtree(place, ignore_errors=True)
+    venv.create(place, with_pip=True)
+    for packages in PACKAGES[name]:
+        command = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise UserError(f"benchmarks: {name}: pip failed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
+    stamp.write_text(wanted)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Make what is asked for; see the top of this file."""
+    parser = argparse.ArgumentParser("python -m benchmarks.peers.setup", description=__doc__)
+    parser.add_argument("--into", type=Path, default=Path(os.environ.get(PEERS, DEFAULT_PEERS)), metavar="FOLDER")
+    parser.add_argument("--only", nargs="+", default=tuple(PACKAGES), metavar="PEER", help=", ".join(PACKAGES))
+    given = parser.parse_args(words)
+    try:
+        for name in given.only:
+            if name not in PACKAGES:
+                raise UserError(f"benchmarks: no peer {name!r}{nearest(name, PACKAGES)}")
+            make(name, given.into)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Runners: programs that are warm and do their work once whenever they are asked, for runs in pairs.
+
+In: a command that speaks as `peers/serve.py` does. Out: seconds of user CPU and of the clock, of the work alone. Each
+program is a process of its own with one thread; while one works, the others wait for their next line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from m6.config import UserError
+
+ROOT = Path(__file__).parent.parent
+PEERS = "M6_PEERS"
+DEFAULT_PEERS = "runs/peers"
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+NO_NETWORK = {"HF_HUB_OFFLINE": "1"}
+
+
+class Run(NamedTuple):
+    """One run."""
+
+    user: float  # seconds of user CPU
+    wall: float  # seconds
+    kept: int  # what the work returned
+
+
+class Runner:
+    """A program under measurement; a context that ends it."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+        """Start it and wait until it has done its work once. UserError if it ends before that."""
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed when the program is
+        self._name = " ".join(command[:3])
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **ONE_THREAD, **NO_NETWORK, **(environment or {})},
+        )
+        self.kept: int = self._answer()["kept"]
+
+    def run(self) -> Run:
+        """Its work, once."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return Run(**self._answer())
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # its input ends, and so does it
+        self._process.wait()
+        self._errors.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            last = self._errors.read().strip().splitlines()[-1:]
+            raise UserError(f"benchmarks: {self._name} ended: {' '.join(last) or self._process.returncode}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def paired(runners: dict[str, Runner], runs: int) -> dict[str, list[Run]]:
+    """The runs of each, by turns, every second time in the opposite order."""
+    found: dict[str, list[Run]] = {name: [] for name in runners}
+    for number in range(runs):
+        for name in list(runners)[:: -1 if number % 2 else 1]:
+            found[name].append(runners[name].run())
+    return found
+
+
+def peer_python(name: str) -> Path | None:
+    """The interpreter of a peer's environment in the folder `M6_PEERS`; None, and a line that says so, if it has
+    none."""
+    folder = Path(os.environ.get(PEERS, DEFAULT_PEERS))
+    python = folder.absolute() / name / "bin" / "python"
+    if python.exists():
+        return python
+    say(f"{name} is missing: no {folder / name}; make it with: python -m benchmarks.peers.setup --only {name}")
+    return None
+
+
+def say(line: str) -> None:
+    """A line on stderr."""
+    print(f"benchmarks: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,61 @@
+"""A look at some records of each source before the long run: what would be dropped, where, and why.
+
+In: a `CorpusConfig`. Out: lines for a person, and whether every source has a record that stays. Nothing is written and
+nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from m6.config import UserError
+from m6.corpus.clean import Cleaner, rules_exist
+from m6.corpus.config import CorpusConfig
+from m6.corpus.document import Document
+from m6.corpus.drop import Drop
+from m6.corpus.sources import Part, reader
+
+RECORDS = 1_000  # of each source
+PLACES = 10  # parts that they are taken from, spread over the source
+
+
+def check(config: CorpusConfig, seed: int = 0) -> Iterator[str]:
+    """Lines that say what the first records of some parts of each source come to.
+
+    Raises UserError as the long run would, and at the end for the sources of which no record stays.
+    """
+    rules_exist(config)
+    empty = []
+    for name, source in config.sources.items():
+        parts = reader(source.kind).parts(name, source)
+        cleaner = Cleaner(name, config)
+        kept = _look(parts, cleaner, seed)
+        records = sum(cleaner.tally.records.values())
+        yield f"{name} ({source.kind}): {records:,} records read in {len(parts):,} parts, {kept:,} stay"
+        drops = cleaner.tally.drops.items()
+        for (_, reason), count in sorted(drops, key=lambda item: -item[1]):
+            where, sample = cleaner.tally.samples[name, reason][0]
+            yield f"  {count:>6,} {reason}: {' '.join(f'{where} {sample}'.split())}"
+        if not kept:
+            empty.append(name)
+    if empty:
+        raise UserError(f"no record stays of {', '.join(empty)}; the lines above say why")
+
+
+def _look(parts: list[Part], cleaner: Cleaner, seed: int) -> int:
+    """How many stay of some records of some parts."""
+    places = parts[:: max(1, len(parts) // PLACES)][:PLACES]
+    kept = 0
+    for number, part in enumerate(places, start=1):
+        wanted = RECORDS * number // len(places) - sum(cleaner.tally.records.values())
+        items = itertools.islice(cleaner.read(part, seed), max(wanted, 0))
+        kept += len(cleaner.pictures((item, {}) for item in cleaner.texts(map(_without_addresses, items))))
+    return kept
+
+
+def _without_addresses(item: Document | Drop) -> Document | Drop:
+    """Less the pictures that would have to be fetched."""
+    if isinstance(item, Drop):
+        return item
+    return Document(**{**item, "images": [image for image in item["images"] if image["bytes"]]})

@@ -1,0 +1,111 @@
+"""The benchmark of the corpus: it works on a machine without peers and without a network, and pairs its runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
+
+from benchmarks.corpus import PARTS
+from benchmarks.memory import peak_of
+from benchmarks.rows import Row, row, table
+from benchmarks.runners import ROOT, Runner, paired
+
+KEYS = [key for keys in PARTS.values() for key in keys]
+VERSUS = {key for key in KEYS if "_vs_" in key}
+PROMISED = {
+    "clean_vs_data_juicer",
+    "clean_vs_datatrove",
+    "minhash_mb_per_s_per_core",
+    "minhash_vs_data_juicer",
+    "minhash_vs_datatrove",
+    "minhash_recall",
+    "minhash_precision",
+    "perplexity_mb_per_s_per_core",
+    "images_vs_img2dataset",
+    "memory_at_10x",
+}
+
+
+def bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m benchmarks.corpus`, in the repository."""
+    command = [sys.executable, "-m", "benchmarks.corpus", *words]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+
+
+def test_smoke_without_peers(tmp_path: Path) -> None:
+    """Every key has a row; those beside a peer have our figure alone, and a line says which peer is missing."""
+    done = bench("--smoke", "--json", str(tmp_path / "rows.json"), M6_PEERS=str(tmp_path), M6_BENCH_DATA=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
+    assert PROMISED <= {one["key"] for one in rows} == set(KEYS)
+    for one in rows:
+        assert set(one) == set(Row.__annotations__), one["key"]
+        assert one["ours"] is not None
+        assert one["ours"] > 0, one
+        assert one["peer"] is None, one
+        assert one["key"] == "memory_at_10x" or one["ratio"] is None, one
+        assert bool(one["peer_name"]) == (one["key"] in VERSUS), one
+        assert one["key"] in done.stdout
+    for peer in ("data-juicer", "datatrove", "img2dataset"):
+        assert f"{peer} is missing: no {tmp_path / peer}" in done.stderr
+
+
+def test_a_broken_peer_is_one_line(tmp_path: Path) -> None:
+    """An environment without the peer in it: the last line of its error, and exit code 2."""
+    interpreter = tmp_path / "datatrove" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text("#!/bin/sh\necho 'no module named datatrove' >&2\nexit 1\n")
+    interpreter.chmod(0o755)
+    done = bench("--smoke", "--only", "clean_vs_datatrove", M6_PEERS=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].endswith("ended: no module named datatrove")
+
+
+def test_an_unknown_key_is_one_line() -> None:
+    done = bench("--only", "clean_vs_datatrov")
+    assert done.returncode == 2
+    assert done.stderr.startswith("benchmarks: no key 'clean_vs_datatrov'")
+    assert "clean_vs_datatrove" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ratios_are_taken_within_a_pair() -> None:
+    """A slow moment of the machine, here the second pair, changes no ratio."""
+    one = row("key", [4.0, 1.0, 4.4], "MB/s", peer=[2.0, 0.5, 2.0], peer_name="other")
+    assert (one["ours"], one["peer"], one["ratio"]) == (4.0, 2.0, 2.0)
+    assert one["spread"] == [2.0, 2.2]
+    assert one["runs"] == 3
+    assert "2 to 2.2" in table([one])
+
+
+def test_programs_are_warm_and_take_turns(tmp_path: Path) -> None:
+    """Work is done once before the first run; what a library prints does not disturb."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\nsys.path.insert(0, sys.argv[1])\nfrom serve import serve\ndone = []\n"
+        "def work():\n    print('noise')\n    done.append(1)\n    open(sys.argv[2], 'a').write(sys.argv[3])\n"
+        "    return len(done)\nserve(work)\n"
+    )
+    log = tmp_path / "log"
+    command = [sys.executable, str(program), str(ROOT / "benchmarks" / "peers"), str(log)]
+    with Runner([*command, "a"]) as first, Runner([*command, "b"]) as second:
+        assert first.kept == second.kept == 1
+        found = paired({"a": first, "b": second}, 3)
+    assert log.read_text() == "ab" + "ab" + "ba" + "ab"
+    assert [run.kept for run in found["a"]] == [2, 3, 4]
+    assert all(run.user >= 0 and run.wall > 0 for run in found["b"])
+
+
+def test_the_peak_is_that_of_all_processes() -> None:
+    """A process of 100 MB that starts another of 100 MB."""
+    hold = "held = bytearray(100_000_000); held[::4096] = b'x' * len(held[::4096])"
+    child = f"{hold}; import time; time.sleep(0.5)"
+    parent = f"{hold}; import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    assert 200e6 < peak_of([sys.executable, "-c", parent]) < 260e6
