@@ -7,7 +7,10 @@ nothing is fetched.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from m6.config import UserError
 from m6.corpus.clean import Cleaner, rules_exist
@@ -18,6 +21,8 @@ from m6.corpus.sources import Part, reader
 
 RECORDS = 1_000  # of each source
 PLACES = 10  # parts that they are taken from, spread over the source
+_AT_BYTE = re.compile(r"(?P<file>.+), byte (?P<byte>\d+)(?P<rest>.*)", re.DOTALL)
+_PIECE = 2**20  # bytes
 
 
 def check(config: CorpusConfig, seed: int = 0) -> Iterator[str]:
@@ -36,7 +41,7 @@ def check(config: CorpusConfig, seed: int = 0) -> Iterator[str]:
         drops = cleaner.tally.drops.items()
         for (_, reason), count in sorted(drops, key=lambda item: -item[1]):
             where, sample = cleaner.tally.samples[name, reason][0]
-            yield f"  {count:>6,} {reason}: {' '.join(f'{where} {sample}'.split())}"
+            yield f"  {count:>6,} {reason}: {' '.join(f'{_with_line(where)} {sample}'.split())}"
         if not kept:
             empty.append(name)
     if empty:
@@ -52,6 +57,22 @@ def _look(parts: list[Part], cleaner: Cleaner, seed: int) -> int:
         items = itertools.islice(cleaner.read(part, seed), max(wanted, 0))
         kept += len(cleaner.pictures((item, {}) for item in cleaner.texts(map(_without_addresses, items))))
     return kept
+
+
+def _with_line(where: str) -> str:
+    """`file, byte 1024` as `file, line 17`, which an editor can go to. To count lines is too slow for a long run."""
+    found = _AT_BYTE.match(where)
+    if not found or not Path(found["file"]).is_file():
+        return where
+    with open(found["file"], "rb") as file:
+        pieces = iter(partial(file.read, _PIECE), b"")
+        left, lines = int(found["byte"]), 1
+        for piece in pieces:
+            lines += piece[:left].count(b"\n")
+            left -= len(piece)
+            if left <= 0:
+                break
+    return f"{found['file']}, line {lines}{found['rest']}"
 
 
 def _without_addresses(item: Document | Drop) -> Document | Drop:

@@ -45,7 +45,7 @@ def build(
 
     `scorer` makes, from the path of a trained run, what scores pictures and texts for `PairRules.match_checkpoint`; it
     is made anew in each worker. Returns `pairs` (Documents with pictures), `texts` (without), `read`, `kept`, and
-    `drops` (by reason). Raises UserError for unknown categories and rules, and for missing files.
+    `drops` (by reason). Raises UserError for unknown categories and rules, for missing files, and when no record stays.
     """
     recipe = _fingerprint(config, seed)
     if not _is_done(folder, recipe) or config.fetch.retry_failed:
@@ -63,6 +63,12 @@ def build(
         for leftover in folder.glob(".work-*"):
             shutil.rmtree(leftover, ignore_errors=True)
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    if report["read"] and not report["kept"]:
+        most = max(report["drops"], key=report["drops"].__getitem__)
+        raise UserError(
+            f"{folder}: none of {report['read']:,} records stays, {report['drops'][most]:,} for the reason {most!r};"
+            f" {folder / 'report.md'} gives examples"
+        )
     return {name: report[name] for name in FIGURES}
 
 
