@@ -1,7 +1,7 @@
 """The corpus, from sources to shards, in steps whose work is cut into pieces for any number of workers.
 
     1 clean        part of a source -> its Documents, keys and counts           (a worker a part, m6/corpus/clean.py)
-    2 duplicates   all keys -> positions of the Documents to drop               (Daft, m6/corpus/dedup.py)
+    2 duplicates   all keys -> positions of the Documents to drop               (a worker a range, m6/corpus/dedup)
     3 choose       Documents of a part, duplicates -> the rows that stay        (a worker a part, m6/corpus/write.py)
     4 write        rows that stay -> shards                                     (a worker a shard, m6/corpus/write.py)
     5 report       all counts -> report.html, report.md, report.json            (m6/corpus/report.py)
@@ -17,6 +17,7 @@ import hashlib
 import json
 import resource
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,11 @@ from typing import Any
 from m6.config import UserError
 from m6.corpus.clean import Scorer, clean_part, part_files, rules_exist
 from m6.corpus.config import CorpusConfig, FetchConfig
-from m6.corpus.dedup import find_duplicates, find_paragraphs, largest_clusters
+from m6.corpus.dedup import cluster_sizes, find_duplicates, find_paragraphs, largest_clusters
 from m6.corpus.document import SCHEMA
 from m6.corpus.engine import each
 from m6.corpus.report import REPORT, Tally, write_report
+from m6.corpus.report.tally import bin_of
 from m6.corpus.sources import Part, reader
 from m6.corpus.write import choose_rows, kept_file, read_shard, shard_ranges, write_numbered_shard
 from m6.run import progress, write_atomic
@@ -129,6 +131,8 @@ def _duplicates(parts: int, work: Path, config: CorpusConfig) -> Tally:
             tally = Tally()
             for cluster in largest_clusters(found, documents):
                 tally.cluster("", cluster.samples[0], cluster.samples[1:], cluster.size, cluster.reason)
+            sizes = cluster_sizes(found)  # of all clusters, not only of those that are shown
+            tally.cluster_sizes = Counter((reason, bin_of(size)) for reason in sizes for size in sizes[reason])
             cleaned = _added(part_files(work, number).counts for number in range(parts))
             _, size, items = cleaned.stages.get("keys", [0, 0, 0])
             tally.time("duplicates", _core_seconds() - started, size, items)

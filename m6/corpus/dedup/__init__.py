@@ -40,6 +40,7 @@ __all__ = [
     "Paragraphs",
     "against",
     "blocks",
+    "cluster_sizes",
     "find_duplicates",
     "find_paragraphs",
     "keys_of",
@@ -101,6 +102,15 @@ class Cluster(NamedTuple):
     reason: str
     size: int  # with the one that stays
     samples: list[str]  # beginnings of texts, that of the one that stays first
+
+
+def cluster_sizes(duplicates: pa.Table) -> dict[str, list[int]]:
+    """By reason, how many Documents each cluster has, with the one that stays."""
+    sizes = {}
+    for reason in REASONS:
+        chosen = duplicates.filter(pc.equal(duplicates["reason"].cast(pa.string()), reason))
+        sizes[reason] = (np.unique(chosen["kept"].drop_null().to_numpy(), return_counts=True)[1] + 1).tolist()
+    return sizes
 
 
 def largest_clusters(duplicates: pa.Table, parts: Sequence[Path], most: int = 5, samples: int = 3) -> list[Cluster]:
