@@ -23,9 +23,9 @@ from benchmarks.rows import Row, row
 from benchmarks.runners import Run, Runner, paired, peer_python
 from m6.corpus.config import TextRules
 from m6.corpus.document import make_document
-from m6.corpus.lists import bundled
-from m6.corpus.text import clean
-from m6.corpus.webpage import main_text
+from m6.corpus.extract.webpage import main_text
+from m6.corpus.text.lists import bundled
+from m6.corpus.text.rules import clean
 
 PEERS = {"data_juicer": "data-juicer", "datatrove": "datatrove"}
 

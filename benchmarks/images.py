@@ -34,7 +34,7 @@ from benchmarks.rows import Row, hardware, row, table, write_json
 from benchmarks.runners import PEERS, Runner, paired, peer_python, say
 from m6.config import UserError
 from m6.corpus.config import ImageFormat, ImageRules
-from m6.corpus.images import Picture, prepare
+from m6.corpus.images.prepare import Picture, prepare
 from m6.corpus.starter import emoji_pictures
 
 KEYS = ("images_vs_img2dataset",)

@@ -28,12 +28,12 @@ from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, peer_python
 from benchmarks.texts import documents
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, EngineConfig, PoemsConfig
-from m6.corpus.connected import components
 from m6.corpus.dedup import KEYS, find_duplicates, keys_of
+from m6.corpus.dedup.connected import components
 from m6.corpus.dedup.grouping import keys_file
 from m6.corpus.document import SCHEMA, Document
-from m6.corpus.normalise import letters
 from m6.corpus.starter import poem_rows
+from m6.corpus.text.normalise import letters
 from m6.shards import open_table
 
 TEXT = pa.schema([SCHEMA.field("text")])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from benchmarks import texts
 from benchmarks.peers.serve import timed
 from benchmarks.rows import Row, row
-from m6.corpus import fluency
+from m6.corpus.text import fluency
 
 KEYS = ("perplexity_mb_per_s_per_core", "perplexity_at_once_mb_per_s_per_core")
 

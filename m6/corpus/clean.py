@@ -23,15 +23,17 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 
 from m6.config import UserError
-from m6.corpus import pairs, safety, text
+from m6.corpus import pairs
 from m6.corpus.config import CorpusConfig, SourceConfig
 from m6.corpus.dedup import KEYS, against, keys_of
 from m6.corpus.document import SCHEMA, Document, Image, content_id
 from m6.corpus.drop import Drop
-from m6.corpus.fetch import fetch_images
-from m6.corpus.images import Picture, prepare
+from m6.corpus.fetch.pictures import fetch_images
+from m6.corpus.images.prepare import Picture, prepare
 from m6.corpus.report import Tally
 from m6.corpus.sources import Part, reader
+from m6.corpus.text import rules as text
+from m6.corpus.text import safety
 from m6.run import write_atomic
 from m6.shards import open_table
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from m6.config import UserError, nearest
 from m6.corpus.config import PairRules
 from m6.corpus.document import Document
-from m6.corpus.lists import bundled
+from m6.corpus.text.lists import bundled
 
 LONGEST = 80  # characters; what is longer says more than a name or a price
 

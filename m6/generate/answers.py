@@ -13,7 +13,7 @@ from PIL import Image
 
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, ImageRules
-from m6.corpus.images import fit
+from m6.corpus.images.prepare import fit
 from m6.data.objectives import poem_prompt
 from m6.data.sample import Segment
 from m6.generate.engine import Engine

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from m6.corpus.config import ImageRules
-from m6.corpus.images import fit
+from m6.corpus.images.prepare import fit
 from m6.data.sample import Branch, Sample, Segment, Text
 from m6.generate.engine import Engine
 

@@ -15,7 +15,7 @@ import pytest
 
 from m6.corpus.config import TextRules
 from m6.corpus.document import make_document
-from m6.corpus.text import clean
+from m6.corpus.text.rules import clean
 
 LINES = [json.loads(line) for line in (Path(__file__).parent / "rules.jsonl").read_text(encoding="utf-8").splitlines()]
 FLOOR = 0.9

@@ -36,7 +36,7 @@ class TextRules(Config):
         "repeated_ngrams",
         "not_fluent",
     )
-    """Rules of `m6/corpus/text.py` by name, in the order in which they are asked."""
+    """Rules of `m6/corpus/text/rules.py` by name, in the order in which they are asked."""
     shortest_title: int = 5
     """Characters; an empty title is no title and passes."""
     shortest_text: int = 15

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m6.corpus.config import CorpusConfig
-from m6.corpus.connected import spanning
+from m6.corpus.dedup.connected import spanning
 from m6.corpus.dedup.contamination import Against, against
 from m6.corpus.dedup.exact import NOWHERE, captions_of_many, near_pictures, same_content, same_letters
 from m6.corpus.dedup.grouping import FOLDER, search

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from m6.config import UserError
-from m6.corpus import files
 from m6.corpus.config import DuplicatesConfig
 from m6.corpus.dedup import minhash
+from m6.corpus.read import files
 
 SHORTEST = 8  # letters: what is shorter (yes, Beijing, a date) may stand in any text
 _FIELD = "corpus.duplicates.against"

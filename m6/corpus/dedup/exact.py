@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from m6.corpus.connected import spanning
+from m6.corpus.dedup.connected import spanning
 from m6.corpus.dedup.grouping import Search, first_and_others, starts_of
 
 _PAIRS_AT_ONCE = 1 << 22

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from m6.corpus.normalise import letters
+from m6.corpus.text.normalise import letters
 
 _UNKNOWN = 0xFFFFFFFF
 _BLOCK = 1 << 16  # characters that are worked on at once: they stay in the cache of a core

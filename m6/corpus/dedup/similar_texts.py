@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from m6.corpus.config import DuplicatesConfig, EngineConfig
-from m6.corpus.connected import connect, spanning
 from m6.corpus.dedup import minhash
+from m6.corpus.dedup.connected import connect, spanning
 from m6.corpus.dedup.exact import items
 from m6.corpus.dedup.grouping import FOLDER, Search, save, search, starts_of, work
 from m6.corpus.dedup.ngram_sets import NgramSets, join, read_texts

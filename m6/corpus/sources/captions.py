@@ -12,7 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from m6.corpus.by_picture import (
+from m6.corpus.config import CaptionsConfig
+from m6.corpus.document import Document, Image, make_document
+from m6.corpus.drop import Drop
+from m6.corpus.read.by_picture import (
     Said,
     Statement,
     described,
@@ -23,10 +26,7 @@ from m6.corpus.by_picture import (
     said_of_pictures,
     stem,
 )
-from m6.corpus.config import CaptionsConfig
-from m6.corpus.document import Document, Image, make_document
-from m6.corpus.drop import Drop
-from m6.corpus.files import folder_of
+from m6.corpus.read.files import folder_of
 from m6.corpus.sources import Part, split_by_hash
 
 # NAME#zhm#0 caption, NAME#0 <tab> caption, NAME <tab> caption; a name without # may have blanks

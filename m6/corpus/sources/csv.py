@@ -1,4 +1,4 @@
-"""Tables as text: comma- or tab-separated values, a record a row, its fields as `m6/corpus/records.py` has them.
+"""Tables as text: comma- or tab-separated values, a record a row, its fields as `m6/corpus/read/records.py` has them.
 
 In: .csv, .tsv and .tab files, perhaps compressed, with a header or with `columns` given. Out: Documents. A comma
 separates fields that may be in quotes, over several lines, so that such a file cannot be entered in the middle and is
@@ -22,10 +22,10 @@ from m6.config import UserError
 from m6.corpus.config import CsvConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.files import READ_ERRORS, compression, find, size
-from m6.corpus.lines import Beginning, begin, lines_of, open_text, parts_of_file
-from m6.corpus.picture_values import finder
-from m6.corpus.records import document, missing_column, plain, require_columns, require_usable
+from m6.corpus.read.files import READ_ERRORS, compression, find, size
+from m6.corpus.read.lines import Beginning, begin, lines_of, open_text, parts_of_file
+from m6.corpus.read.picture_values import finder
+from m6.corpus.read.records import document, missing_column, plain, require_columns, require_usable
 from m6.corpus.sources import Part
 
 BYTES_PER_PART = 32 * 2**20

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m6.config import UserError
-from m6.corpus.columns import row_groups, rows
 from m6.corpus.config import DocumentsConfig
 from m6.corpus.document import SCHEMA, Document, content_id, from_row
 from m6.corpus.drop import Drop
-from m6.corpus.files import READ_ERRORS
+from m6.corpus.read.columns import row_groups, rows
+from m6.corpus.read.files import READ_ERRORS
 from m6.corpus.sources import Part
 from m6.shards import Shards
 

@@ -21,9 +21,9 @@ from m6.config import UserError
 from m6.corpus.config import FolderConfig, RecordsConfig, SourceConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.encodings import decode, require_known
-from m6.corpus.files import picture_bytes
-from m6.corpus.records import document
+from m6.corpus.read.encodings import decode, require_known
+from m6.corpus.read.files import picture_bytes
+from m6.corpus.read.records import document
 from m6.corpus.sources import Part, cut
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, its fields as `m6/corpus/records.py` has them; or one JSON array of such objects.
+"""JSON lines: one object a line, its fields as `m6/corpus/read/records.py` has them; or one JSON array of such objects.
 
 In: files of JSON lines (.jsonl, .ndjson, .json, perhaps compressed), in any encoding that can be told by the beginning
 of the file or is named. Out: Documents. Files are read as a stream, in parts of some megabytes: a part has the lines
@@ -14,11 +14,11 @@ from typing import Any
 from m6.corpus.config import JsonLinesConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.files import READ_ERRORS, find
-from m6.corpus.json_arrays import elements
-from m6.corpus.lines import Beginning, begin, lines_of, open_text, parts_of_file
-from m6.corpus.picture_values import finder
-from m6.corpus.records import document, require_usable
+from m6.corpus.read.files import READ_ERRORS, find
+from m6.corpus.read.json_arrays import elements
+from m6.corpus.read.lines import Beginning, begin, lines_of, open_text, parts_of_file
+from m6.corpus.read.picture_values import finder
+from m6.corpus.read.records import document, require_usable
 from m6.corpus.sources import Part
 
 BYTES_PER_PART = 32 * 2**20

@@ -19,10 +19,10 @@ from urllib.parse import quote
 from m6.corpus.config import MediaWikiConfig
 from m6.corpus.document import Document, make_document
 from m6.corpus.drop import Drop
-from m6.corpus.encodings import decode, require_known
-from m6.corpus.files import READ_ERRORS, compression, find, open_file, open_text_bytes, size
+from m6.corpus.extract.wikitext import plain_text
+from m6.corpus.read.encodings import decode, require_known
+from m6.corpus.read.files import READ_ERRORS, compression, find, open_file, open_text_bytes, size
 from m6.corpus.sources import Part, cut, split_by_hash
-from m6.corpus.wikitext import plain_text
 
 ENDINGS = (".xml",)
 PART_SIZE = {"": 128 * 2**20, ".bz2": 32 * 2**20}  # bytes of the file; other compressions are one part

@@ -18,11 +18,11 @@ from urllib.parse import unquote
 from m6.corpus.config import PagesConfig
 from m6.corpus.document import Document, Image, make_document
 from m6.corpus.drop import Drop
-from m6.corpus.encodings import require_known
-from m6.corpus.files import find, folder_of, is_url, picture_bytes
-from m6.corpus.picture_values import pictures_of
+from m6.corpus.extract.webpage import LONGEST_SAVED_PAGE, passage, read_html
+from m6.corpus.read.encodings import require_known
+from m6.corpus.read.files import find, folder_of, is_url, picture_bytes
+from m6.corpus.read.picture_values import pictures_of
 from m6.corpus.sources import Part, cut, split_by_hash
-from m6.corpus.webpage import LONGEST_SAVED_PAGE, passage, read_html
 
 ENDINGS = (".html", ".htm", ".xhtml", ".shtml")
 PAGES_PER_PART = 200

@@ -1,4 +1,4 @@
-"""Columns: Parquet and Arrow files, a record a row, its fields as `m6/corpus/records.py` has them.
+"""Columns: Parquet and Arrow files, a record a row, its fields as `m6/corpus/read/records.py` has them.
 
 In: .parquet files, and .arrow files as Hugging Face `datasets` saves them (`save_to_disk`): of a folder with a
 `state.json` the files that it lists, so that what `datasets` has cached there beside them is left alone. Out:
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from m6.config import UserError
-from m6.corpus.columns import column_names, row_groups, rows
 from m6.corpus.config import ParquetConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.files import READ_ERRORS, find, folder_of, join, open_file
-from m6.corpus.picture_values import finder
-from m6.corpus.records import document, field_names, missing_column, require_columns, require_usable
+from m6.corpus.read.columns import column_names, row_groups, rows
+from m6.corpus.read.files import READ_ERRORS, find, folder_of, join, open_file
+from m6.corpus.read.picture_values import finder
+from m6.corpus.read.records import document, field_names, missing_column, require_columns, require_usable
 from m6.corpus.sources import Part
 
 BYTES_PER_PART = 64 * 2**20  # of row groups that are done together, unpacked

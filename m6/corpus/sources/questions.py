@@ -12,7 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from m6.corpus.by_picture import (
+from m6.corpus.config import QuestionsConfig
+from m6.corpus.document import Document, Image, Question, make_document
+from m6.corpus.drop import Drop
+from m6.corpus.read.by_picture import (
     Said,
     Statement,
     described,
@@ -24,10 +27,7 @@ from m6.corpus.by_picture import (
     said_of_pictures,
     stem,
 )
-from m6.corpus.config import QuestionsConfig
-from m6.corpus.document import Document, Image, Question, make_document
-from m6.corpus.drop import Drop
-from m6.corpus.files import find, folder_of
+from m6.corpus.read.files import find, folder_of
 from m6.corpus.sources import Part, split_by_hash
 
 KIND = "vqa"

@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from m6.corpus.config import WarcConfig
 from m6.corpus.document import Document, Image, make_document
 from m6.corpus.drop import Drop
-from m6.corpus.encodings import decode, require_known
-from m6.corpus.files import READ_ERRORS, find, open_file, size
+from m6.corpus.extract.webpage import passage, read_html
+from m6.corpus.read.encodings import decode, require_known
+from m6.corpus.read.files import READ_ERRORS, find, open_file, size
+from m6.corpus.read.warc_records import Record, records
 from m6.corpus.sources import Part, split_by_hash
-from m6.corpus.warc_records import Record, records
-from m6.corpus.webpage import passage, read_html
 
 ENDINGS = (".warc", ".wet")
 LARGEST_PAGE = 16 * 2**20  # bytes, unpacked

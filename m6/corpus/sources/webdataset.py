@@ -15,11 +15,11 @@ from typing import Any
 from m6.corpus.config import WebDatasetConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.encodings import decode
-from m6.corpus.files import READ_ERRORS, find, open_text_bytes, size
-from m6.corpus.records import document, plain, require_usable
+from m6.corpus.read.encodings import decode
+from m6.corpus.read.files import READ_ERRORS, find, open_text_bytes, size
+from m6.corpus.read.records import document, plain, require_usable
+from m6.corpus.read.tar_members import Member, TarDamageError, members
 from m6.corpus.sources import Part
-from m6.corpus.tar_members import Member, TarDamageError, members
 
 ENDINGS = (".tar",)
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp")

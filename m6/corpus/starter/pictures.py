@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from m6.corpus.colour import main_colour
-from m6.corpus.connected import connect
+from m6.corpus.dedup.connected import connect
+from m6.corpus.images.colour import main_colour
 
 Row = dict[str, Any]
 Words = dict[str, dict[str, list[str]]]  # by emoji, its entry in CLDR: `tts` is the name, `default` the keywords

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from m6.corpus.beginnings import Beginnings
-from m6.corpus.boilerplate import find
-from m6.corpus.lists import bundled
-from m6.corpus.spans import replaced
 from m6.corpus.starter import poem_rows
+from m6.corpus.text.beginnings import Beginnings
+from m6.corpus.text.boilerplate import find
+from m6.corpus.text.lists import bundled
+from m6.corpus.text.spans import replaced
 
 ARTICLE = "跨江大桥昨天正式通车，市民自发来到桥上庆祝。大桥全长三千二百米，双向六车道，设计时速八十公里。"
 ARTICLE += "工程自去年开工，建设者克服了水深流急等困难，提前三个月完工。"  # longer than a line that is cut as a whole

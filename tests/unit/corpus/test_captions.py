@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from m6.config import UserError
-from m6.corpus import by_picture
 from m6.corpus.config import CaptionsConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
+from m6.corpus.read import by_picture
 from m6.corpus.sources import captions
 from m6.corpus.starter import emoji_pictures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m6.corpus.colour import COLOURS, main_colour
+from m6.corpus.images.colour import COLOURS, main_colour
 from m6.corpus.starter import emoji_rows
 
 

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from m6.corpus.connected import components, connect, spanning
+from m6.corpus.dedup.connected import components, connect, spanning
 
 
 def by_search(pairs: list[tuple[int, int]]) -> dict[int, int]:

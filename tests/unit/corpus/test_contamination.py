@@ -15,8 +15,8 @@ import pytest
 from m6.config import UserError
 from m6.corpus.config import DuplicatesConfig
 from m6.corpus.dedup import Against, against
-from m6.corpus.normalise import letters
 from m6.corpus.starter import poem_rows
+from m6.corpus.text.normalise import letters
 
 POEMS = ["".join(row["couplets"]) for row in poem_rows()[:200]]
 QUESTION = "图中的小女孩手里拿着什么颜色的气球？"

@@ -29,9 +29,9 @@ from m6.corpus.dedup import (
 from m6.corpus.dedup.ngram_sets import NgramSets
 from m6.corpus.document import Image as DocumentImage
 from m6.corpus.document import make_document
-from m6.corpus.images import difference_hash
-from m6.corpus.normalise import letters
+from m6.corpus.images.prepare import difference_hash
 from m6.corpus.starter import emoji_pictures, poem_rows
+from m6.corpus.text.normalise import letters
 from m6.shards import write_table
 from tests.unit.corpus.parts import Row, documents, write
 

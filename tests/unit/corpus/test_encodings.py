@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m6.config import UserError
-from m6.corpus.encodings import decode, decode_base64, detect, require_known
+from m6.corpus.read.encodings import decode, decode_base64, detect, require_known
 from m6.corpus.starter import poem_rows
 
 SIMPLIFIED = [

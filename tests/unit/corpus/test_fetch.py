@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from m6.config import UserError
-from m6.corpus import fetch, ledger, web
 from m6.corpus.config import FetchConfig
 from m6.corpus.document import Document, Image, make_document
 from m6.corpus.drop import Drop
-from m6.corpus.fetch import fetch_images
+from m6.corpus.fetch import ledger, web
+from m6.corpus.fetch import pictures as fetch
+from m6.corpus.fetch.pictures import fetch_images
+from m6.corpus.fetch.web import Reach, is_public
 from m6.corpus.starter import emoji_pictures
-from m6.corpus.web import Reach, is_public
 
 PENGUIN = emoji_pictures()["1f427.png"]
 MOST = 100_000

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from m6.config import UserError
-from m6.corpus import files
-from m6.corpus.files import (
+from m6.corpus.read import files
+from m6.corpus.read.files import (
     READ_ERRORS,
     compression,
     find,

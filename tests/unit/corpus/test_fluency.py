@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m6.config import UserError
-from m6.corpus import fluency
-from m6.corpus.fluency import EMBEDDED, FluencyModel, perplexities, perplexity, train
-from m6.corpus.fluency.__main__ import main
-from m6.corpus.fluency.figures import (
+from m6.corpus.starter import poem_rows
+from m6.corpus.text import fluency
+from m6.corpus.text.fluency import EMBEDDED, FluencyModel, perplexities, perplexity, train
+from m6.corpus.text.fluency.__main__ import main
+from m6.corpus.text.fluency.figures import (
     area_under_curve,
     keywords,
     random_characters,
@@ -30,8 +31,7 @@ from m6.corpus.fluency.figures import (
     shuffled_pairs,
     wrongly_decoded,
 )
-from m6.corpus.fluency.model import LATIN, NO_SHARE, SHARE_STEPS, START, UNKNOWN, UNKNOWN_CHARACTERS, HashTable
-from m6.corpus.starter import poem_rows
+from m6.corpus.text.fluency.model import LATIN, NO_SHARE, SHARE_STEPS, START, UNKNOWN, UNKNOWN_CHARACTERS, HashTable
 
 MODERN = """
 昨天晚上下了一场大雨，今天早上路上到处都是积水，上班的人只好绕道走。
@@ -173,8 +173,8 @@ def test_training_is_kneser_ney() -> None:
 def test_a_text_scores_the_same_alone_and_among_others(model: FluencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [*MODERN, *GARBLED, *poems(30), "".join(MODERN * 20)]
     together = model.perplexities(texts)
-    monkeypatch.setattr("m6.corpus.fluency.model.WINDOW", 7)
-    monkeypatch.setattr("m6.corpus.fluency.model.BATCH", 100)
+    monkeypatch.setattr("m6.corpus.text.fluency.model.WINDOW", 7)
+    monkeypatch.setattr("m6.corpus.text.fluency.model.BATCH", 100)
     assert model.perplexities(texts).tolist() == together.tolist()
     assert [perplexity(text) for text in texts] == together.tolist()
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from m6.config import UserError
-from m6.corpus import unsafe
 from m6.corpus.config import EmojiConfig, ImageFormat, ImageRules
-from m6.corpus.images import Picture, difference_hash, is_plain, prepare
+from m6.corpus.images import unsafe
+from m6.corpus.images.prepare import Picture, difference_hash, is_plain, prepare
 from m6.corpus.starter import emoji_pictures
 
 RULES = ImageRules()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m6.corpus import json_arrays
-from m6.corpus.json_arrays import Element, elements
+from m6.corpus.read import json_arrays
+from m6.corpus.read.json_arrays import Element, elements
 
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_subnormal=False) | st.text(max_size=8),

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m6.config import UserError
-from m6.corpus import lines as line_reader
 from m6.corpus.config import JsonLinesConfig
 from m6.corpus.drop import Drop
+from m6.corpus.read import lines as line_reader
 from m6.corpus.sources import jsonl
 from tests.unit.corpus.reading import NAME, POEM, outcomes, png, read_all, same
 from tests.unit.corpus.test_files import COMPRESSORS

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from m6.config import UserError
 from m6.corpus.config import MediaWikiConfig
 from m6.corpus.drop import Drop
+from m6.corpus.extract.wikitext import plain_text
 from m6.corpus.sources import mediawiki
-from m6.corpus.wikitext import plain_text
 from tests.unit.corpus.reading import outcomes, read_all, same
 
 WIKI = Path(__file__).parents[2] / "fixtures" / "mediawiki"

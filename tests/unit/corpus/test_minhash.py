@@ -7,8 +7,8 @@ import random
 import numpy as np
 
 from m6.corpus.dedup.minhash import band_hashes, blocks, hash_ngrams, letter_codes, text_hashes
-from m6.corpus.normalise import letters
 from m6.corpus.starter import poem_rows
+from m6.corpus.text.normalise import letters
 
 TEXTS = ["".join(row["couplets"]) for row in poem_rows()[:400]]
 ODD = ["", "，。！", "短", "Aa 1２ İ", "𠀀𠀁，髮發国國", "\ud800x", "五個字の詩"]

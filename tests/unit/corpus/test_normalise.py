@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m6.corpus.normalise import letters, normalise, normalise_parts, strip_markup
 from m6.corpus.starter import poem_rows
+from m6.corpus.text.normalise import letters, normalise, normalise_parts, strip_markup
 
 POEMS = ["\n".join(row["couplets"]) for row in poem_rows()[:500]]
 MARKS = "，！？；：（）［］｛｝＂＇～｜＄％＆＊＋－／＝＠＃＾｀＿＜＞、。“”‘’《》〈〉「」『』【】…·￥"

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m6.config import UserError
-from m6.corpus import columns
 from m6.corpus.config import DocumentsConfig, ParquetConfig
 from m6.corpus.document import SCHEMA, Document, Image, make_document
 from m6.corpus.drop import Drop
+from m6.corpus.read import columns
 from m6.corpus.sources import documents
 from m6.corpus.sources import parquet as source
 from m6.shards import write_shards

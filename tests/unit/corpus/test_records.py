@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m6.config import UserError
-from m6.corpus import image_table as tables
-from m6.corpus import records
 from m6.corpus.config import JsonLinesConfig, RecordsConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.image_table import ImageTable
-from m6.corpus.picture_values import finder
-from m6.corpus.records import document, require_columns, require_usable
+from m6.corpus.read import image_table as tables
+from m6.corpus.read import records
+from m6.corpus.read.image_table import ImageTable
+from m6.corpus.read.picture_values import finder
+from m6.corpus.read.records import document, require_columns, require_usable
 from m6.corpus.sources import Part, split_by_hash
 from tests.unit.corpus.reading import POEM, png
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m6.config import UserError
-from m6.corpus.lists import bundled
-from m6.corpus.safety import CARD, EMAIL, IDENTITY, PHONE, is_card, is_identity, personal_data, sensitive_words
-from m6.corpus.spans import Span, merged, replaced
+from m6.corpus.text.lists import bundled
+from m6.corpus.text.safety import CARD, EMAIL, IDENTITY, PHONE, is_card, is_identity, personal_data, sensitive_words
+from m6.corpus.text.spans import Span, merged, replaced
 
 quick = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from m6.config import UserError
 from m6.corpus.config import EmojiConfig, PoemsConfig, TextRules
 from m6.corpus.document import Document, Image, make_document
-from m6.corpus.normalise import normalise
-from m6.corpus.passage import NUM_KINDS, Passage
-from m6.corpus.safety import PHONE
 from m6.corpus.starter import emoji_rows, poem_rows
-from m6.corpus.text import RULES, check, clean, rules_exist
+from m6.corpus.text.normalise import normalise
+from m6.corpus.text.passage import NUM_KINDS, Passage
+from m6.corpus.text.rules import RULES, check, clean, rules_exist
+from m6.corpus.text.safety import PHONE
 
 POEM = "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"
 SENTENCE = "早上去了趟菜市场，买了两斤青菜和一条鱼，回来的路上遇到老王，聊了几句家常。"
@@ -131,15 +131,15 @@ def test_personal_data_are_masked_dropped_or_kept() -> None:
 
 def test_perplexity_is_asked_if_there_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    fluency = ModuleType("m6.corpus.fluency")
+    fluency = ModuleType("m6.corpus.text.fluency")
 
     def perplexity(text: str, model_path: str) -> float:
         asked.append((text, model_path))
         return 100.0
 
     fluency.perplexity = perplexity  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "m6.corpus.fluency", fluency)
-    monkeypatch.setattr("m6.corpus.fluency", fluency, raising=False)
+    monkeypatch.setitem(sys.modules, "m6.corpus.text.fluency", fluency)
+    monkeypatch.setattr("m6.corpus.text.fluency", fluency, raising=False)
     assert reason(SENTENCE) is None
     assert not asked
     assert reason(SENTENCE, TextRules(largest_perplexity=100, fluency_model="m.bin")) is None

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m6.config import UserError
-from m6.corpus import warc_records
 from m6.corpus.config import WarcConfig
 from m6.corpus.drop import Drop
+from m6.corpus.read import warc_records
 from m6.corpus.sources import warc
 from m6.corpus.sources.warc import registered_host
 from tests.unit.corpus.reading import outcomes, read_all

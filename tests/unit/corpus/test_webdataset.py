@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 from m6.config import UserError
-from m6.corpus import files
 from m6.corpus.config import ImageRules, WebDatasetConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.images import prepare
+from m6.corpus.images.prepare import prepare
+from m6.corpus.read import files
+from m6.corpus.read.tar_members import TarDamageError, members
 from m6.corpus.sources import webdataset
 from m6.corpus.starter import emoji_pictures
-from m6.corpus.tar_members import TarDamageError, members
 
 PICTURES = [emoji_pictures()[name] for name in sorted(emoji_pictures())[:8]]
 CAPTION = "一只黑白相间的小猫坐在木头椅子上。"

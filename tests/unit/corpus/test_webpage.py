@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m6.corpus.page_chrome import is_chrome_element, is_chrome_line, is_decoration
-from m6.corpus.webpage import LONGEST_PAGE, main_text, passage, read_html
+from m6.corpus.extract.page_chrome import is_chrome_element, is_chrome_line, is_decoration
+from m6.corpus.extract.webpage import LONGEST_PAGE, main_text, passage, read_html
 
 WEB = Path(__file__).parents[2] / "fixtures" / "web"
 FORMS = sorted(path.stem for path in WEB.glob("*.html"))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from m6.config import UserError
 from m6.corpus.config import EmojiConfig
-from m6.corpus.images import Picture, prepare
+from m6.corpus.images.prepare import Picture, prepare
 from m6.corpus.starter import emoji_pictures, emoji_rows
 from m6.data.images import decode_image
 from m6.generate import answers

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from m6.config import UserError
-from m6.corpus.connected import connect
+from m6.corpus.dedup.connected import connect
 from m6.corpus.document import Image, Question
 from m6.corpus.drop import Drop
 from m6.corpus.starter import emoji_rows

@@ -10,11 +10,11 @@ import zlib
 from collections.abc import Iterator
 
 from m6.corpus.drop import Drop
+from m6.corpus.extract.webpage import main_text
 from m6.corpus.starter.packages import Entry
 from m6.corpus.starter.packages.archive import LARGEST_MEMBER, Archive, PackageError
 from m6.corpus.starter.packages.groff import plain
 from m6.corpus.starter.packages.wrapped import close_up
-from m6.corpus.webpage import main_text
 
 SENTENCE = 5  # words of a line in English from which it is a sentence and no term or code
 

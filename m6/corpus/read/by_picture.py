@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, TextIO
 
 from m6.corpus.config import FilesConfig
 from m6.corpus.drop import Drop
-from m6.corpus.encodings import require_known
-from m6.corpus.files import READ_ERRORS, compression, find, picture_bytes
-from m6.corpus.json_arrays import elements
-from m6.corpus.lines import begin, open_text, parts_of_file
-from m6.corpus.picture_values import pictures_of
-from m6.corpus.records import plain as whole_characters
+from m6.corpus.read.encodings import require_known
+from m6.corpus.read.files import READ_ERRORS, compression, find, picture_bytes
+from m6.corpus.read.json_arrays import elements
+from m6.corpus.read.lines import begin, open_text, parts_of_file
+from m6.corpus.read.picture_values import pictures_of
+from m6.corpus.read.records import plain as whole_characters
 from m6.corpus.sources import Part
 
 BYTES_PER_PART = 32 * 2**20  # of a file with captions or questions, each part of which reads the whole file

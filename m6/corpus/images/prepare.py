@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.Image import DecompressionBombError, Resampling
 
-from m6.corpus import unsafe
 from m6.corpus.config import ImageFormat, ImageRules
+from m6.corpus.images import unsafe
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # the fewer decoders, the fewer holes
 PNG = ImageFormat()

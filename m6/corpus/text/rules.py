@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from m6.config import UserError, nearest
-from m6.corpus import boilerplate as page
-from m6.corpus import normalise, safety
 from m6.corpus.config import TextRules
 from m6.corpus.document import Document, Image
-from m6.corpus.passage import DIGIT, HAN, HANGUL, KANA, SYMBOL, Passage
-from m6.corpus.spans import replaced
+from m6.corpus.text import boilerplate as page
+from m6.corpus.text import normalise, safety
+from m6.corpus.text.passage import DIGIT, HAN, HANGUL, KANA, SYMBOL, Passage
+from m6.corpus.text.spans import replaced
 
 FEWEST_FOR_SHARES = 20  # letters, marks and digits: below that a share says nothing
 FEWEST_LINES = 4
@@ -214,7 +214,7 @@ def not_fluent(passage: Passage, rules: TextRules) -> str | None:
     """A language model is not too surprised. Asked only if the recipe gives a limit."""
     if not rules.largest_perplexity:
         return None
-    from m6.corpus import fluency
+    from m6.corpus.text import fluency
 
     perplexity = fluency.perplexity(passage.text, rules.fluency_model)
     return "not fluent" if perplexity > rules.largest_perplexity else None

@@ -1,4 +1,4 @@
-"""Trains a fluency model on clean text: `python -m m6.corpus.fluency --paths clean.jsonl --out model.npz`."""
+"""Trains a fluency model on clean text: `python -m m6.corpus.text.fluency --paths clean.jsonl --out model.npz`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from m6.config import UserError
 from m6.corpus.config import JsonLinesConfig
 from m6.corpus.drop import Drop
-from m6.corpus.fluency import train
 from m6.corpus.sources import jsonl
+from m6.corpus.text.fluency import train
 
 COUNTS = (1, 3, 10, 30, 100, 300, 1_000)  # of records that could not be read: say so now and then
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0, or 2 if nothing can be made of what was given."""
-    parser = argparse.ArgumentParser(prog="python -m m6.corpus.fluency", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m m6.corpus.text.fluency", description=__doc__)
     parser.add_argument("--paths", nargs="+", required=True, metavar="FILE", help="JSON lines of clean text")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model to write, .npz")
     parser.add_argument("--text-field", default="text", metavar="NAME", help="field with the text (text)")

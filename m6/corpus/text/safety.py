@@ -12,10 +12,10 @@ import re
 from collections import defaultdict
 
 from m6.config import UserError
-from m6.corpus.beginnings import Beginnings
-from m6.corpus.lists import bundled, read_list
-from m6.corpus.normalise import traditional
-from m6.corpus.spans import Span, merged
+from m6.corpus.text.beginnings import Beginnings
+from m6.corpus.text.lists import bundled, read_list
+from m6.corpus.text.normalise import traditional
+from m6.corpus.text.spans import Span, merged
 
 PHONE, IDENTITY, CARD, EMAIL = "‹电话›", "‹身份证›", "‹银行卡›", "‹邮箱›"
 

@@ -11,7 +11,7 @@ import html as entities
 import re
 from typing import NamedTuple
 
-from m6.corpus.page_chrome import is_chrome_element
+from m6.corpus.extract.page_chrome import is_chrome_element
 
 HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 PICTURE = "\0"  # stands for a picture in the text of a line

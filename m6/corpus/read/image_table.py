@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from m6.corpus.encodings import decode_base64
-from m6.corpus.files import READ_ERRORS, open_file
+from m6.corpus.read.encodings import decode_base64
+from m6.corpus.read.files import READ_ERRORS, open_file
 
 LONGEST_ROW = 64 * 2**20  # bytes
 LONGEST_ID = 1_024  # bytes

@@ -10,9 +10,9 @@ import functools
 import re
 from typing import NamedTuple
 
-from m6.corpus.beginnings import Beginnings
-from m6.corpus.lists import bundled
-from m6.corpus.spans import Span, merged
+from m6.corpus.text.beginnings import Beginnings
+from m6.corpus.text.lists import bundled
+from m6.corpus.text.spans import Span, merged
 
 LONGEST_LINE = 60  # characters of a line that is cut as a whole
 LONGEST_MENU = 120  # characters of a line that may be navigation

@@ -10,8 +10,8 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, cast
 
-from m6.corpus.encodings import SAMPLE_SIZE, canonical, detect
-from m6.corpus.files import READ_ERRORS, compression, open_file, open_text_bytes, size
+from m6.corpus.read.encodings import SAMPLE_SIZE, canonical, detect
+from m6.corpus.read.files import READ_ERRORS, compression, open_file, open_text_bytes, size
 from m6.corpus.sources import Part, cut
 
 LONGEST_LINE = 16 * 2**20  # bytes

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from m6.config import UserError
-from m6.corpus.fluency.model import (
+from m6.corpus.text.fluency.model import (
     SPACE,
     START,
     UNKNOWN,

@@ -5,7 +5,7 @@ Out: a Document, or a Drop that names the field. How fields become a Document:
 
     text        a text; a list of texts is captions if there is a picture (the first one counts, all of them stand in
                 the attribute `captions`, one a line), else the lines of one text
-    image       one picture or a list of them, see `m6/corpus/picture_values.py`; they stand before the text
+    image       one picture or a list of them, see `m6/corpus/read/picture_values.py`; they stand before the text
     question    with its answer: a question of kind "vqa" (with a picture) or "qa". A record without a text has the
                 pair as its text, "问：…答：…"; if it has no picture either, the question is its title and the answer
                 its text
@@ -27,9 +27,9 @@ from m6.config import UserError, nearest
 from m6.corpus.config import RecordsConfig
 from m6.corpus.document import Document, Image, Question, content_id, make_document
 from m6.corpus.drop import Drop
-from m6.corpus.encodings import require_known
-from m6.corpus.files import compression, find, is_url
-from m6.corpus.picture_values import NO_IMAGE, Pictures, pictures_of
+from m6.corpus.read.encodings import require_known
+from m6.corpus.read.files import compression, find, is_url
+from m6.corpus.read.picture_values import NO_IMAGE, Pictures, pictures_of
 from m6.corpus.sources import Part, split_by_hash
 
 LONGEST_RECORD = 16 * 2**20  # characters of text; bytes of a line

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from m6.corpus.fluency.model import FluencyModel
+from m6.corpus.text.fluency.model import FluencyModel
 
 LENGTHS = (30, 120)  # characters: texts are cut to these, as short ones are judged worse
 SHORTEST = 20

@@ -3,7 +3,7 @@
 In: Documents and Drops in any number. Out: the same items in the same order, each with the reasons why some of its
 pictures could not be had, by their index. Requests run ahead of the reader in threads, a few to one host at once; what
 fails in passing is tried again later, and meanwhile others go on. All that comes of a URL is kept in a ledger
-(`m6/corpus/ledger.py`), from which a second call of the same part reads instead of fetching.
+(`m6/corpus/fetch/ledger.py`), from which a second call of the same part reads instead of fetching.
 
 Memory does not grow with the number of Documents: so many run ahead, and what was fetched waits on the disk.
 """
@@ -22,8 +22,8 @@ from urllib.parse import urljoin
 from m6.corpus.config import FetchConfig
 from m6.corpus.document import Document, Image
 from m6.corpus.drop import Drop
-from m6.corpus.ledger import Ledger, Outcome
-from m6.corpus.web import PUBLIC, Answer, Limits, Reach, get, host_of
+from m6.corpus.fetch.ledger import Ledger, Outcome
+from m6.corpus.fetch.web import PUBLIC, Answer, Limits, Reach, get, host_of
 
 FAILED = "not fetched: "
 AHEAD = 512  # Documents and pictures that run ahead of the reader

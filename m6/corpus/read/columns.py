@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from m6.corpus.files import open_arrow
+from m6.corpus.read.files import open_arrow
 
 BYTES_PER_BATCH = 16 * 2**20
 ROWS_PER_BATCH = 256

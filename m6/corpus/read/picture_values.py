@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from m6.corpus.config import RecordsConfig
-from m6.corpus.encodings import decode_base64
-from m6.corpus.files import folder_of, picture_bytes
-from m6.corpus.image_table import image_table
+from m6.corpus.read.encodings import decode_base64
+from m6.corpus.read.files import folder_of, picture_bytes
+from m6.corpus.read.image_table import image_table
 
 Pictures = Callable[[str], bytes | str]
 """From the name of a picture to its bytes, or the reason why there are none."""

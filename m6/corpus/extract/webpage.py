@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from urllib.parse import urljoin
 
-from m6.corpus.encodings import canonical, decode, is_known
-from m6.corpus.markup import Line, Page, attribute, read_page
-from m6.corpus.page_chrome import is_chrome_line, is_decoration, is_sentence
+from m6.corpus.extract.markup import Line, Page, attribute, read_page
+from m6.corpus.extract.page_chrome import is_chrome_line, is_decoration, is_sentence
+from m6.corpus.read.encodings import canonical, decode, is_known
 
 LONGEST_PAGE = 4 * 2**20  # bytes; what follows is not read
 LONGEST_SAVED_PAGE = 32 * 2**20  # bytes or characters, of a page that holds its pictures

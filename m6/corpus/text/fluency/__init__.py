@@ -4,7 +4,7 @@ In: texts. Out: for each its perplexity, as if every character had been drawn fr
 prose scores low; shuffled characters, keyword spam and wrongly decoded bytes score high. The embedded model knows old
 prose, dictionary text and poems (NOTICE); one of your own clean text judges your texts better:
 
-    python -m m6.corpus.fluency --paths clean.jsonl --out model.npz
+    python -m m6.corpus.text.fluency --paths clean.jsonl --out model.npz
 
 Above which perplexity a text is not fluent depends on the model and on how long the text is. For the embedded one and
 texts of about 100 characters, 1,500 keeps 98.6% or more of what is fluent: half of the dictionary texts held out score
@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 
 from m6.config import UserError
-from m6.corpus.fluency.model import FluencyModel
-from m6.corpus.fluency.train import train
+from m6.corpus.text.fluency.model import FluencyModel
+from m6.corpus.text.fluency.train import train
 
 __all__ = ["EMBEDDED", "FluencyModel", "perplexities", "perplexity", "train"]
 
