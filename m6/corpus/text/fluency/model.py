@@ -178,7 +178,8 @@ class FluencyModel:
         except FileNotFoundError:
             raise UserError(f"fluency model {str(path)!r}: there is no such file") from None
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError):
-            raise UserError(f"fluency model {str(path)!r}: no whole file of `python -m m6.corpus.text.fluency`") from None
+            made_by = "`python -m m6.corpus.text.fluency`"
+            raise UserError(f"fluency model {str(path)!r}: no whole file of {made_by}") from None
         _check(parts, path)
         return cls(parts)
 
