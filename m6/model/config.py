@@ -7,6 +7,43 @@ from pydantic import model_validator
 from m6.config import Config
 
 
+class ExpertsConfig(Config):
+    """Mixture of experts in place of feed-forward layers (paper section 4); one expert is a dense layer."""
+
+    num_experts: int = 1
+    """Experts of a layer, over all prototypes; 1 makes every layer dense."""
+    top_k: int = 1
+    """Experts that a token is sent to, by each prototype."""
+    prototypes: int = 1
+    """Groups into which the experts are divided; each has a router of its own (M6-T, arXiv 2105.15082)."""
+    every: int = 1
+    """Layers from one with experts to the next: with 2, every second layer has them, the last one included."""
+    ffn_size: int = 0
+    """Inner width of an expert; 0 takes that of the dense layers."""
+    capacity_factor: float = 0.0
+    """Tokens that an expert takes at the most, as a multiple of its even share; what comes later passes by on the
+    residual path. 0 drops nothing."""
+    balance: Literal["loss", "bias", "none"] = "loss"
+    """How the load is kept even: by an auxiliary loss, by a bias on the choice that follows the load, or not."""
+    balance_weight: float = 0.01
+    """Weight of the auxiliary loss; with "bias", the step of the bias at each update."""
+    z_weight: float = 0.001
+    """Weight of the router's z-loss, which keeps its logits small (ST-MoE, arXiv 2202.08906)."""
+    kernel: Literal["auto", "grouped", "loop"] = "auto"
+    """How experts are computed: one grouped product, or one expert after the other; "auto" takes the first where it
+    works."""
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if self.num_experts % self.prototypes:
+            raise ValueError(f"num_experts {self.num_experts} is not a multiple of prototypes {self.prototypes}")
+        if self.top_k > self.num_experts // self.prototypes:
+            raise ValueError(
+                f"top_k {self.top_k} exceeds the {self.num_experts // self.prototypes} experts of a prototype"
+            )
+        return self
+
+
 class ModelConfig(Config):
     """One transformer for text and pictures (paper section 3)."""
 
@@ -18,6 +55,8 @@ class ModelConfig(Config):
     """Attention heads; hidden_size must be a multiple."""
     ffn_size: int = 768
     """Inner width of the feed-forward layers; the paper's sizes use 4 x hidden_size."""
+    experts: ExpertsConfig = ExpertsConfig()
+    """Mixture of experts; none by default."""
     patch_size: int = 8
     """Side of a picture patch, pixels."""
     stem: Literal["backbone", "convolutional", "linear"] = "linear"
