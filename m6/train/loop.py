@@ -47,6 +47,8 @@ class Task(Generic[B]):
     """What is in a batch, for the message when its loss is not finite."""
     matrices: tuple[str, ...] = ()
     """Parameters for Muon."""
+    after_step: Callable[[], None] = lambda: None
+    """Called after each update of the weights."""
 
 
 def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dict[str, Any]) -> dict[str, float]:
@@ -75,6 +77,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
                     f"In the batch: {task.describe(batch)}. Look at these; or lower the learning rates and start anew"
                 )
             share = optimizers.step(step)
+            task.after_step()
             window.add(task.tokens(batch), {**figures, "loss": (loss.item(), 1.0), "gradient_norm": (norm, 1.0)})
             done = step + 1
             if done % config.log_every == 0 or done == config.num_steps:

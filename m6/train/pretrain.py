@@ -23,6 +23,7 @@ from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train.config import PretrainStage
 from m6.train.loop import Task, matrix_dtype, prepare_cpu, train
+from m6.train.routing import routing_figures, routing_loss, update_bias
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
@@ -35,23 +36,25 @@ def token_losses(model: Transformer, batch: Batch) -> Tensor:
     mask = build_mask(batch.sample, batch.branch, batch.causal)
     count = len(batch.labels)
     at = F.pad(batch.label_at, (0, -count % LABELS_MULTIPLE))
-    logits = model.logits(model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at))
+    real = batch.sample >= 0
+    logits = model.logits(model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=real))
     return F.cross_entropy(logits[:count].float(), batch.labels, reduction="none")
 
 
 def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, dict[str, tuple[float, float]]]:
-    """The weighted mean over labels, and the plain sum and count of each objective."""
+    """The weighted mean over labels, and the plain sum and count of each objective; experts add theirs to both."""
     losses = token_losses(model, batch)
-    figures = {}
+    figures = routing_figures(model, batch)
     for index, name in enumerate(batch.objectives):
         chosen = batch.objective == index
         figures[f"loss/{name}"] = (float(losses.detach()[chosen].sum()), float(chosen.sum()))
-    return (losses * batch.weights).sum() / batch.weights.sum(), figures
+    return (losses * batch.weights).sum() / batch.weights.sum() + routing_loss(model), figures
 
 
 def muon_matrices(model: Transformer) -> tuple[str, ...]:
-    """The matrices of the blocks; embedding, patch projection and norms are AdamW's."""
-    return tuple(name for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() >= 2)
+    """The matrices of the blocks, but for routers; embedding, patch projection and norms are AdamW's too."""
+    blocks = ((name, p) for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() >= 2)
+    return tuple(name for name, p in blocks if not name.endswith("router.weight"))
 
 
 def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.Module | None:
@@ -87,6 +90,7 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
         tokens=lambda batch: batch.num_tokens,
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
+        after_step=lambda: update_bias(model),
     )
     folder = run.stage("pretrain")
     train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))

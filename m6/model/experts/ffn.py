@@ -41,7 +41,7 @@ class Experts(nn.Module):
             rows = rows.to(torch.get_autocast_dtype(device))
         up, down = self.up.to(rows.dtype), self.down.to(rows.dtype)
         with torch.autocast(device, enabled=False):
-            if use_grouped(self.kernel, rows):
+            if use_grouped(self.kernel, rows, up.shape[1]):
                 return grouped_mm(F.gelu(grouped_mm(rows, up, ends)), down, ends)
             return loop(rows, up, down, ends)
 
@@ -51,18 +51,21 @@ def inner_size(config: ModelConfig) -> int:
     return config.experts.ffn_size or config.ffn_size
 
 
-def use_grouped(kernel: str, rows: Tensor) -> bool:
-    """Whether rows are computed by the grouped product. UserError if it is asked for by name and is not there."""
+def use_grouped(kernel: str, rows: Tensor, inner: int) -> bool:
+    """Whether rows [R, D] and F = inner are for the grouped product. UserError if it is asked for by name and cannot
+    do that."""
     if kernel == "loop":
         return False
-    works = GROUPED_MM is not None and (
-        rows.device.type == "cpu"
-        or (rows.is_cuda and rows.dtype == torch.bfloat16 and torch.cuda.get_device_capability(rows.device)[0] >= 8)
-    )
+    aligned = all(width * rows.element_size() % 16 == 0 for width in (rows.shape[1], inner))
+    works = GROUPED_MM is not None and aligned
+    if rows.device.type != "cpu":
+        ampere = rows.is_cuda and torch.cuda.get_device_capability(rows.device)[0] >= 8
+        works = works and ampere and rows.dtype == torch.bfloat16
     if kernel == "grouped" and not works:
         raise UserError(
             f"model.experts.kernel 'grouped' does not work for {str(rows.dtype).removeprefix('torch.')} on "
-            f"{rows.device.type}: CUDA needs bfloat16 and compute capability 8; take 'auto' or 'loop'"
+            f"{rows.device.type} with hidden_size {rows.shape[1]} and ffn_size {inner}: these must be multiples of 8, "
+            f"and CUDA needs bfloat16 and compute capability 8; take 'auto' or 'loop'"
         )
     return works
 
