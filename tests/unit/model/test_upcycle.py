@@ -14,8 +14,8 @@ from m6.model.transformer import Transformer
 from m6.model.upcycle import upcycle
 
 DENSE = ModelConfig(num_layers=2, hidden_size=32, num_heads=2, ffn_size=64, init_std=0.1)
-IDS = torch.arange(12).view(2, 6)
-POSITION = torch.zeros(2, 6, 3, dtype=torch.int64)
+IDS = torch.arange(48).view(12, 4)
+POSITION = torch.zeros(12, 4, 3, dtype=torch.int64)
 
 
 def dense() -> Transformer:
