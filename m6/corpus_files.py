@@ -61,12 +61,12 @@ def parse(words: Sequence[str]) -> Command:
     words, against = _list("--against", words)
     alone, given = flags.split(words)
     if alone:
-        raise UserError(f"m6 corpus files: {alone[0]!r} stands alone; files follow --paths")
+        raise UserError(f"corpus files: {alone[0]!r} stands alone; files follow --paths")
     if not paths:
-        raise UserError("m6 corpus files: no files given; name them after --paths")
+        raise UserError("corpus files: no files given; name them after --paths")
     out = given.pop("out", None)
     if out is None and not check:
-        raise UserError("m6 corpus files: --out DIR is missing, the folder for the shards and the report")
+        raise UserError("corpus files: --out DIR is missing, the folder for the shards and the report")
     fields = {f"{name}_field": given.pop(name) for name in FIELDS if name in given}
     rules = {name.removeprefix("rules."): given.pop(name) for name in list(given) if name.startswith("rules.")}
     sources: dict[str, Any] = {}

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -65,7 +66,10 @@ class Run:
         saved = folder / "config.json"
         if not saved.exists() and folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
             raise UserError(f"{folder}: not empty and not a run folder (no config.json), give another --out")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made ({error.strerror}), give another --out") from None
         _lock(folder)
         if saved.exists():
             before = type(config).read(saved)
@@ -89,6 +93,15 @@ class Run:
             self._started[name] = (time.monotonic(), path.exists())
         path.mkdir(exist_ok=True)
         return path
+
+    def leave(self) -> None:
+        """Remove the folder if nothing has been made in it, so that a corrected command finds it free."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        if {path.name for path in self.folder.iterdir()} <= {"config.json", "versions.json", ".lock"}:
+            _locks.pop(self.folder).close()
+            shutil.rmtree(self.folder)
 
     def done(self, name: str) -> dict[str, Any] | None:
         """The figures with which a stage ended, or None if it has not ended."""

@@ -85,19 +85,15 @@ STAGES = {
 
 def run_stage(name: str, folder: Path, recipe: Recipe) -> None:
     """Do one stage in a run folder, or say that it is done. Raises UserError if an earlier stage is missing."""
-    stage = STAGES[name]
-    for earlier in stage.needs:
+    for earlier in STAGES[name].needs:
         if read_done(folder, earlier) is None:
             raise UserError(f"{name} needs the {earlier} of {folder}, run `m6 {earlier}` with the same words first")
     run = Run.open(folder, recipe)
-    if run.done(name) is None:
-        run.stage(name)  # starts the clock, so that the seconds include the imports
-        figures = stage.work(run, recipe)
-        if run.done(name) is None:
-            run.finish(name, **(figures or {}))
-        fresh = True
-    else:
-        fresh = False
+    try:
+        fresh = _work(name, run, recipe)
+    except UserError:
+        run.leave()
+        raise
     if name == "evaluate" and (fresh or not (run.folder / "report.html").exists()):
         from m6.train import report
 
@@ -105,11 +101,26 @@ def run_stage(name: str, folder: Path, recipe: Recipe) -> None:
     print(_summary(name, folder, fresh), flush=True)
 
 
+def _work(name: str, run: Run, recipe: Recipe) -> bool:
+    """Whether there was something to do, which is done now."""
+    if run.done(name) is not None:
+        return False
+    run.stage(name)  # starts the clock, so that the seconds include the imports
+    figures = STAGES[name].work(run, recipe)
+    if run.done(name) is None:
+        run.finish(name, **(figures or {}))
+    return True
+
+
 def run_corpus_files(folder: Path, config: CorpusConfig) -> None:
     """Build a corpus that stands alone in a folder, with its report; or say that it is done."""
     run = Run.open(folder, config)
     started = time.monotonic()
-    figures = _build(config, run.folder, seed=0)
+    try:
+        figures = _build(config, run.folder, seed=0)
+    except UserError:
+        run.leave()
+        raise
     print(
         f"{figures['read']:,} records read, {figures['kept']:,} kept ({figures['pairs']:,} with pictures,"
         f" {figures['texts']:,} plain texts), in {duration(time.monotonic() - started)}: {folder / 'report.html'}"

@@ -17,6 +17,8 @@ from m6.corpus.clean import Cleaner, rules_exist
 from m6.corpus.config import CorpusConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
+from m6.corpus.fetch.pictures import fetch_images
+from m6.corpus.read.files import compression
 from m6.corpus.sources import Part, reader
 
 RECORDS = 1_000  # of each source
@@ -50,19 +52,22 @@ def check(config: CorpusConfig, seed: int = 0) -> Iterator[str]:
 
 def _look(parts: list[Part], cleaner: Cleaner, seed: int) -> int:
     """How many stay of some records of some parts."""
+    fetch = cleaner.config.fetch
+    off = fetch.override({"enabled": False})  # of each address it says that it is not fetched
     places = parts[:: max(1, len(parts) // PLACES)][:PLACES]
     kept = 0
     for number, part in enumerate(places, start=1):
         wanted = RECORDS * number // len(places) - sum(cleaner.tally.records.values())
         items = itertools.islice(cleaner.read(part, seed), max(wanted, 0))
-        kept += len(cleaner.pictures((item, {}) for item in cleaner.texts(map(_without_addresses, items))))
+        texts = cleaner.texts(map(_without_addresses, items) if fetch.enabled else items)
+        kept += len(cleaner.pictures(fetch_images(texts, Path(), off, cleaner.rules.images.most_bytes)))
     return kept
 
 
 def _with_line(where: str) -> str:
     """`file, byte 1024` as `file, line 17`, which an editor can go to. To count lines is too slow for a long run."""
     found = _AT_BYTE.match(where)
-    if not found or not Path(found["file"]).is_file():
+    if not found or not Path(found["file"]).is_file() or compression(found["file"]):
         return where
     with open(found["file"], "rb") as file:
         pieces = iter(partial(file.read, _PIECE), b"")
@@ -76,7 +81,7 @@ def _with_line(where: str) -> str:
 
 
 def _without_addresses(item: Document | Drop) -> Document | Drop:
-    """Less the pictures that would have to be fetched."""
+    """Less the pictures that will have to be fetched, of which nothing can be said yet."""
     if isinstance(item, Drop):
         return item
     return Document(**{**item, "images": [image for image in item["images"] if image["bytes"]]})

@@ -18,7 +18,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -27,7 +27,7 @@ from m6.corpus import pairs
 from m6.corpus.config import CorpusConfig, SourceConfig
 from m6.corpus.dedup import KEYS, against, keys_of
 from m6.corpus.document import SCHEMA, Document, Image, content_id
-from m6.corpus.drop import Drop
+from m6.corpus.drop import Drop, safely
 from m6.corpus.fetch.pictures import fetch_images
 from m6.corpus.images.prepare import Picture, prepare
 from m6.corpus.report import Tally
@@ -42,7 +42,6 @@ SAMPLE_CHARACTERS = 80
 
 Scorer = Callable[[list[tuple[bytes, str]]], list[float]]
 """How well each picture and its text match."""
-Result = TypeVar("Result")
 Kept = tuple[Document, int | None]
 """A Document that stays, and the difference hash of its first picture."""
 
@@ -57,7 +56,10 @@ class PartFiles(NamedTuple):
 
 def rules_exist(config: CorpusConfig) -> None:
     """UserError for the first rule, list of words or evaluation file of a recipe that is not there."""
-    for source in config.sources.values():
+    for name, source in config.sources.items():
+        checkpoint = source.pairs.match_checkpoint
+        if checkpoint and not (Path(checkpoint) / "config.json").is_file():
+            raise UserError(f"corpus.sources.{name}.pairs.match_checkpoint: {checkpoint!r} is no run folder")
         text.rules_exist(source.text.rules)
         pairs.rules_exist(source.pairs.rules)
         safety.sensitive_words("", source.text.sensitive_words)
@@ -121,7 +123,7 @@ class Cleaner:
                 yield item
                 continue
             started = time.process_time()
-            result = _safely(self._text, item)
+            result = safely(_where(item), self._text, item)
             self.tally.time("text", time.process_time() - started, text_size(item), 1)
             yield result
 
@@ -130,7 +132,7 @@ class Cleaner:
         Document come the reasons why some of its pictures could not be had, by their index."""
         kept = []
         for item, not_fetched in fetched:
-            result = item if isinstance(item, Drop) else _safely(self._pictures, item, not_fetched)
+            result = item if isinstance(item, Drop) else safely(_where(item), self._pictures, item, not_fetched)
             if isinstance(result, Drop):
                 self.tally.drop(self.source, result)
             else:
@@ -164,9 +166,10 @@ class Cleaner:
             self.tally.time("images", time.process_time() - started, picture_size(document), len(found))
         refused = [picture for picture in found if isinstance(picture, str)]
         if refused and len(refused) == len(found) and self.rules.needs_image:
-            return _drop(refused[0], document)
-        for reason in refused:
-            self.tally.image_dropped(self.source, _drop(reason, document))
+            return _picture_drop(refused[0], document, 1)
+        for number, reason in enumerate(found, start=1):
+            if isinstance(reason, str):
+                self.tally.image_dropped(self.source, _picture_drop(reason, document, number))
         images, hashes = [], []
         for picture, image in zip(found, document["images"], strict=True):
             if isinstance(picture, Picture):
@@ -178,8 +181,8 @@ class Cleaner:
         return Document(**{**document, "id": identity, "images": images}), hashes[0] if hashes else None
 
     def _picture(self, image: Image, not_fetched: str | None) -> Picture | str:
-        if not_fetched:
-            return not_fetched
+        if reason := not_fetched or image.get("missing"):
+            return reason
         picture = prepare(image["bytes"], self.rules.images, self.config.image_size, self.config.image_format)
         if isinstance(picture, Picture):
             self.tally.found_image(self.source, *picture.found)
@@ -200,17 +203,6 @@ class Cleaner:
         return stay
 
 
-def _safely(step: Callable[..., Result], document: Document, *others: Any) -> Result | Drop:
-    """The result of a step. One record that no rule has foreseen is counted like any other drop: a run of days does
-    not end for its sake. What is wrong with the recipe ends it."""
-    try:
-        return step(document, *others)
-    except UserError:
-        raise
-    except Exception as error:
-        return Drop(f"unforeseen {type(error).__name__}", _where(document), str(error))
-
-
 def text_size(document: Document) -> int:
     """Bytes of the text, as UTF-8."""
     return len(document["text"].encode("utf-8", "surrogatepass"))
@@ -227,7 +219,14 @@ def to_row(document: Document) -> dict[str, Any]:
 
 
 def _where(document: Document) -> str:
-    return document["title"] or document["group"] or document["id"]
+    return document.get("where") or document["title"] or document["group"] or document["id"]
+
+
+def _picture_drop(reason: str, document: Document, number: int) -> Drop:
+    """`number` of the picture counts from 1; one that is alone needs none."""
+    image = document["images"][number - 1]
+    where = _where(document) if len(document["images"]) == 1 else f"{_where(document)}, picture {number}"
+    return Drop(reason, where, image.get("url") or document["text"][:SAMPLE_CHARACTERS])
 
 
 def _drop(reason: str, document: Document) -> Drop:

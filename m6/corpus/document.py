@@ -51,6 +51,7 @@ class Image(TypedDict):
     height: int
     offset: int
     url: NotRequired[str | None]  # bytes are empty as long as it has to be fetched
+    missing: NotRequired[str]  # why there are neither bytes nor an address; not kept
 
 
 class Document(TypedDict):
@@ -64,6 +65,7 @@ class Document(TypedDict):
     keywords: list[str]
     questions: list[Question]
     attributes: dict[str, str]
+    where: NotRequired[str]  # file and line, row or byte of the raw data, for the report; not kept
 
 
 def content_id(source: str, title: str, text: str, images: list[bytes]) -> str:
@@ -95,11 +97,12 @@ def make_document(
     keywords: list[str] | None = None,
     questions: list[Question] | None = None,
     attributes: dict[str, str] | None = None,
+    where: str = "",
 ) -> Document:
     """A complete Document with its id; what is not given is empty."""
     images = images or []
     title, text = sound(title), sound(text)
-    return Document(
+    document = Document(
         id=content_id(source, title, text, [image["bytes"] for image in images]),
         source=source,
         split=split,
@@ -114,6 +117,9 @@ def make_document(
         ],
         attributes={sound(name): sound(value) for name, value in (attributes or {}).items()},
     )
+    if where:
+        document["where"] = where
+    return document
 
 
 def from_row(row: dict[str, Any]) -> Document:

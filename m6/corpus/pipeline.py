@@ -130,7 +130,7 @@ def _duplicates(parts: int, work: Path, config: CorpusConfig) -> Tally:
             write_table(work / "duplicates.parquet", found)
             tally = Tally()
             for cluster in largest_clusters(found, documents):
-                tally.cluster("", cluster.samples[0], cluster.samples[1:], cluster.size, cluster.reason)
+                tally.cluster(cluster.samples[0], cluster.samples[1:], cluster.size, cluster.reason)
             sizes = cluster_sizes(found)  # of all clusters, not only of those that are shown
             tally.cluster_sizes = Counter((reason, bin_of(size)) for reason in sizes for size in sizes[reason])
             cleaned = _added(part_files(work, number).counts for number in range(parts))

@@ -47,6 +47,17 @@ def test_folder_of_a_process_killed_at_its_first_file_is_usable(tmp_path: Path) 
     assert Whole.read(tmp_path / "config.json") == Whole()
 
 
+def test_a_folder_in_which_nothing_was_made_is_left_as_it_was_found(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "run", Config())
+    run.stage("corpus")
+    run.leave()
+    assert not (tmp_path / "run").exists()
+    run = Run.open(tmp_path / "run", Config())
+    (run.stage("corpus") / "shard-00000.parquet").write_bytes(b"")
+    run.leave()
+    assert (run.folder / "config.json").exists()
+
+
 def test_stage_is_done_only_after_finish(tmp_path: Path) -> None:
     run = Run.open(tmp_path, Whole())
     assert run.stage("corpus") == tmp_path / "corpus"

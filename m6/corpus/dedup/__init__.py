@@ -106,23 +106,29 @@ class Cluster(NamedTuple):
 
 def cluster_sizes(duplicates: pa.Table) -> dict[str, list[int]]:
     """By reason, how many Documents each cluster has, with the one that stays."""
-    sizes = {}
-    for reason in REASONS:
-        chosen = duplicates.filter(pc.equal(duplicates["reason"].cast(pa.string()), reason))
-        sizes[reason] = (np.unique(chosen["kept"].drop_null().to_numpy(), return_counts=True)[1] + 1).tolist()
-    return sizes
+    _, counts, loosest = _clusters(duplicates)
+    return {reason: (counts[loosest == number] + 1).tolist() for number, reason in enumerate(REASONS)}
+
+
+def _clusters(duplicates: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each cluster of which one stays: the position of that one, how many are dropped, and the number of the reason.
+    Where several have led to a cluster, it is the last one: a near duplicate may have exact duplicates of its own."""
+    some = duplicates.filter(pc.is_valid(duplicates["kept"]))
+    keepers, cluster, counts = np.unique(some["kept"].to_numpy(), return_inverse=True, return_counts=True)
+    loosest = np.zeros(len(keepers), dtype=np.int64)
+    np.maximum.at(loosest, cluster, pc.index_in(some["reason"].cast(pa.string()), pa.array(REASONS)).to_numpy())
+    return keepers, counts, loosest
 
 
 def largest_clusters(duplicates: pa.Table, parts: Sequence[Path], most: int = 5, samples: int = 3) -> list[Cluster]:
     """For the report, the largest clusters of each reason for which one stays."""
     found = []
-    for reason in REASONS[: REASONS.index("same text on many pictures")]:
-        chosen = duplicates.filter(pc.equal(duplicates["reason"].cast(pa.string()), reason))
-        dropped, kept = chosen["position"].to_numpy(), chosen["kept"].drop_null()
-        keepers, counts = np.unique(kept.to_numpy(), return_counts=True)
-        for place in np.lexsort((keepers, -counts))[:most].tolist():
-            others = dropped[pc.equal(chosen["kept"], keepers[place]).fill_null(False).to_numpy()][: samples - 1]
-            positions = np.concatenate([keepers[place : place + 1], others])
+    keepers, counts, loosest = _clusters(duplicates)
+    for number, reason in enumerate(REASONS):
+        chosen = np.flatnonzero(loosest == number)
+        for place in chosen[np.lexsort((keepers[chosen], -counts[chosen]))][:most].tolist():
+            others = duplicates.filter(pc.equal(duplicates["kept"], keepers[place]).fill_null(False))["position"]
+            positions = np.concatenate([keepers[place : place + 1], others.to_numpy()[: samples - 1]])
             texts = [text[:SAMPLE_CHARACTERS] for texts in read_texts(parts, np.sort(positions)) for text in texts]
             found.append(Cluster(reason, int(counts[place]) + 1, texts))
     return found

@@ -240,10 +240,13 @@ def _read(response: http.client.HTTPResponse, user_agent: str, most_bytes: int, 
 
 
 def opted_out(headers: Message, user_agent: str) -> bool:
-    """Whether X-Robots-Tag forbids the use, for everyone or for the first word of `user_agent`.
+    """Whether X-Robots-Tag forbids the use, for everyone or for the first word of `user_agent`; or whether the rights
+    of text and data mining are reserved (https://www.w3.org/community/reports/tdmrep/CG-FINAL-tdmrep-20240510/).
 
     "otherbot: noindex, noai" binds otherbot alone; what stands before a first name binds everyone.
     """
+    if any(value.strip() == "1" for value in headers.get_all("TDM-Reservation", [])):
+        return True
     ours = re.split(r"[\s/;(]", user_agent.strip(), maxsplit=1)[0].lower()
     for value in headers.get_all("X-Robots-Tag", []):
         agent = "*"

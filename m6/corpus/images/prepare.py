@@ -22,6 +22,7 @@ from PIL.Image import DecompressionBombError, Resampling
 
 from m6.corpus.config import ImageFormat, ImageRules
 from m6.corpus.images import unsafe
+from m6.corpus.read.picture_values import is_html
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # the fewer decoders, the fewer holes
 PNG = ImageFormat()
@@ -80,7 +81,7 @@ def _open(data: bytes) -> Image.Image | str:
     except DecompressionBombError:
         return "large image"
     except Exception:  # of bytes that are no picture, decoders raise what they like
-        return "unreadable image"
+        return "image is HTML" if is_html(data) else "unreadable image"
 
 
 def _check_size(width: int, height: int, rules: ImageRules) -> str | None:

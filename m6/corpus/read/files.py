@@ -38,6 +38,15 @@ _FREE_BYTES = 64 * 2**20  # unpacked, before the ratio counts
 _LARGEST_RATIO = 200  # of unpacked to packed bytes; real text stays below 50
 
 
+class ZipBombError(OSError):
+    """A file that unpacks to far more than text does."""
+
+
+def why_unreadable(error: Exception) -> str:
+    """The reason of a Drop for one of `READ_ERRORS`."""
+    return "zip bomb" if isinstance(error, ZipBombError) else "unreadable file"
+
+
 def find(paths: tuple[str, ...], endings: tuple[str, ...], field: str) -> list[str]:
     """The files that the paths of a recipe name, each once, in the order of the paths.
 
@@ -278,7 +287,7 @@ class _Unpacked(io.RawIOBase):
         data = self._stream.read1(min(len(buffer), _UNPACKED))
         self._count += len(data)
         if self._count > self._most:
-            raise OSError(f"unpacks to more than {self._most} bytes")
+            raise ZipBombError(f"unpacks to more than {self._most} bytes")
         buffer[: len(data)] = data
         return len(data)
 

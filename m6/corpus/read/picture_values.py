@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from m6.corpus.config import RecordsConfig
+from m6.corpus.document import sound
 from m6.corpus.read.encodings import decode_base64
 from m6.corpus.read.files import folder_of, picture_bytes
 from m6.corpus.read.image_table import image_table
@@ -62,7 +63,7 @@ def _picture(value: Any, pictures: Pictures, most_bytes: int) -> Found | str:
     if not isinstance(value, str):
         return NO_IMAGE
     if _WEB.match(value):
-        return Found(b"", value.strip())
+        return Found(b"", sound(value.strip()))
     if found := _DATA.match(value):
         return (
             _from_base64(value[found.end() :], most_bytes) if ";base64" in found[0].lower() else "image is not base64"
@@ -83,4 +84,9 @@ def _from_base64(text: str, most_bytes: int) -> Found | str:
 def _checked(data: bytes, most_bytes: int) -> Found | str:
     if len(data) > most_bytes:
         return "large image file"
-    return "image is HTML" if _HTML.match(data[:512]) else Found(data)
+    return "image is HTML" if is_html(data) else Found(data)
+
+
+def is_html(data: bytes) -> bool:
+    """Whether what should be a picture is a page, as servers send it in the place of one that is gone."""
+    return bool(_HTML.match(data[:512]))

@@ -26,7 +26,7 @@ from typing import Any
 from m6.config import UserError, nearest
 from m6.corpus.config import RecordsConfig
 from m6.corpus.document import Document, Image, Question, content_id, make_document
-from m6.corpus.drop import Drop
+from m6.corpus.drop import Drop, safely
 from m6.corpus.read.encodings import require_known
 from m6.corpus.read.files import compression, find, is_url
 from m6.corpus.read.picture_values import NO_IMAGE, Pictures, pictures_of
@@ -51,13 +51,7 @@ def document(
     If none of its pictures can be had and the source needs them, the record is dropped; otherwise a picture that cannot
     be had stays as one without bytes, for the rules to count.
     """
-    try:
-        return _document(record, part, config, pictures)
-    except _FieldError as error:
-        reason, field, value = error.args
-        return Drop(reason, f"{where}, field {field}", _sample(value))
-    except RecursionError:
-        return Drop("nested too deeply", where)
+    return safely(where, _document, record, where, part, config, pictures)
 
 
 def require_usable(name: str, config: RecordsConfig) -> None:
@@ -107,7 +101,17 @@ def plain(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
-def _document(record: Mapping[str, Any], part: Part, config: RecordsConfig, pictures: Pictures) -> Document:
+def _document(
+    record: Mapping[str, Any], where: str, part: Part, config: RecordsConfig, pictures: Pictures
+) -> Document | Drop:
+    try:
+        return _composed(record, where, part, config, pictures)
+    except _FieldError as error:
+        reason, field, value = error.args
+        return Drop(reason, f"{where}, field {field}", _sample(value))
+
+
+def _composed(record: Mapping[str, Any], where: str, part: Part, config: RecordsConfig, pictures: Pictures) -> Document:
     images, sources = _images(record, config, pictures)
     texts = _texts(record, config.text_field)
     title = "\n".join(_texts(record, config.title_field))
@@ -139,6 +143,7 @@ def _document(record: Mapping[str, Any], part: Part, config: RecordsConfig, pict
         keywords=keywords,
         questions=questions,
         attributes=attributes,
+        where=where,
     )
 
 
@@ -186,7 +191,7 @@ def _images(record: Mapping[str, Any], config: RecordsConfig, pictures: Pictures
     if reasons and (NO_IMAGE in reasons or (len(reasons) == len(found) and config.needs_image)):
         raise _FieldError(NO_IMAGE if NO_IMAGE in reasons else reasons[0], config.image_field, value)
     images = [
-        Image(bytes=b"", width=0, height=0, offset=0)
+        Image(bytes=b"", width=0, height=0, offset=0, missing=one)
         if isinstance(one, str)
         else Image(bytes=one.data, width=0, height=0, offset=0, url=one.url)
         for one in found

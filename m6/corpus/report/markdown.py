@@ -65,10 +65,10 @@ def _named(histograms: dict[str, list[list[Any]]], name: str) -> Table:
 
 
 def _clusters(report: dict[str, Any]) -> Table:
-    rows = [["source", "found by", "size", "kept", "dropped"]]
+    rows = [["found by", "size", "kept", "dropped"]]
     for cluster in [*report["clusters"]["largest"], *report["clusters"]["others"]]:
         dropped = cluster["dropped"][0] if cluster["dropped"] else ""
-        rows.append([cluster["source"], cluster["reason"], f"{cluster['size']:,}", cluster["kept"], dropped])
+        rows.append([cluster["reason"], f"{cluster['size']:,}", cluster["kept"], dropped])
     return rows
 
 

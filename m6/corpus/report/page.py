@@ -90,10 +90,14 @@ def _examples(drops: list[dict[str, Any]], read: dict[str, int]) -> str:
         )
         count = f"{drop['count']:,}"
         if read.get(drop["source"]):
-            count += f", {100 * drop['count'] / read[drop['source']]:.2g} % of what was read"
+            count += f", {_percent(drop['count'] / read[drop['source']])} of what was read"
         title = f"<b>{escape(drop['source'])}</b> {escape(drop['reason'])} <small>{count}</small>"
         blocks.append(f"<details><summary>{title}</summary><ul>{samples}</ul></details>")
     return '<div class="examples">' + "\n".join(blocks) + "</div>"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _quoted(text: str) -> str:
@@ -190,7 +194,7 @@ def _cluster(cluster: dict[str, Any]) -> str:
     more = cluster["size"] - 1 - len(cluster["dropped"])
     dropped = "".join(f"<li>{_quoted(text)}</li>" for text in cluster["dropped"])
     rest = f'<li class="note">and {more:,} more</li>' if more > 0 else ""
-    title = f"<b>{cluster['size']:,}</b> {escape(cluster['source'])}, {escape(cluster['reason'])}"
+    title = f"<b>{cluster['size']:,}</b> {escape(cluster['reason'])}"
     return f"<article><h4>{title}</h4><p>{_quoted(cluster['kept'])}</p><ul>{dropped}{rest}</ul></article>"
 
 

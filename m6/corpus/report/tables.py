@@ -9,6 +9,9 @@ from m6.corpus.report.tally import FIGURES
 
 Table = list[list[str]]
 
+FEWEST_SECONDS = 60  # of a core, below which an extrapolation is called a guess
+MOST_COLUMNS = 8  # sources side by side; more do not fit on a page
+
 
 def size(bytes: float) -> str:
     """An amount of bytes as people say it: 2.94 MB."""
@@ -107,10 +110,23 @@ def extrapolation_sentence(report: dict[str, Any]) -> str:
     missing = f" Not measured in this run, and not in the sum: {', '.join(estimate['missing'])}." * bool(
         estimate["missing"]
     )
+    measured = sum(stage["seconds"] for stage in report["stages"].values())
+    guess = f" {brief(measured)} core-seconds were measured: a rough guess." if measured < FEWEST_SECONDS else ""
     return (
         f"At the rates of this run the paper's corpus ({TOTAL.text_size} GB of text, {TOTAL.images} M pictures,"
-        f" {TOTAL.image_size} TB) would take {low} to {high} core-hours.{missing} {estimate['assumptions']}"
+        f" {TOTAL.image_size} TB) would take {low} to {high} core-hours.{guess}{missing} {estimate['assumptions']}"
     )
+
+
+def _narrow_matrix(rows: list[dict[str, Any]], totals: dict[str, int]) -> Table:
+    """The same for many sources: each reason with the sources that have most of it."""
+    table = [["reason", "all", "most of them in"]]
+    for reason, total in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
+        found = sorted((row for row in rows if row["reason"] == reason), key=lambda row: (-row["count"], row["source"]))
+        named = [f"{row['source']} {row['count']:,}" for row in found[:3]]
+        named += [f"{len(found) - 3} others"] * (len(found) > 3)
+        table.append([reason, f"{total:,}", ", ".join(named)])
+    return table
 
 
 def matrix(report: dict[str, Any], name: str) -> Table:
@@ -119,6 +135,8 @@ def matrix(report: dict[str, Any], name: str) -> Table:
     sources = sorted({row["source"] for row in rows})
     counts = {(row["reason"], row["source"]): row["count"] for row in rows}
     totals = {reason: sum(counts.get((reason, source), 0) for source in sources) for reason, _ in counts}
+    if len(sources) > MOST_COLUMNS:
+        return _narrow_matrix(rows, totals)
     table = [["reason", *sources, "all"]]
     for reason, total in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
         cells = [f"{counts[reason, source]:,}" if (reason, source) in counts else "-" for source in sources]

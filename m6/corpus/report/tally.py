@@ -41,7 +41,6 @@ class Cluster(NamedTuple):
     """Documents that nearly equal each other: the one that stays, and some of those that do not."""
 
     size: int  # with the one that stays
-    source: str
     reason: str
     kept: str
     dropped: list[str]
@@ -106,12 +105,12 @@ class Tally:
             self.lengths[source, bin_of(counted["characters"])] += 1
             self.scripts[source, scripts[row]] += 1
 
-    def cluster(self, source: str, kept_text: str, dropped_texts: list[str], size: int, reason: str) -> None:
+    def cluster(self, kept_text: str, dropped_texts: list[str], size: int, reason: str) -> None:
         """Count near duplicates that belong together: `size` Documents, of which one is kept. Not all of the dropped
         texts need be given."""
         self.cluster_sizes[reason, bin_of(size)] += 1
         dropped = [shown(text) for text in dropped_texts[:MEMBERS]]
-        found = [Cluster(size, source, reason, shown(kept_text), dropped)]
+        found = [Cluster(size, reason, shown(kept_text), dropped)]
         self.largest, self.sampled = _largest([*self.largest, *found]), _fair([*self.sampled, *found])
 
     def time(self, stage: str, seconds: float, bytes: int, items: int) -> None:
@@ -203,7 +202,7 @@ def _fair(clusters: list[Cluster]) -> list[Cluster]:
 
 
 def _cluster_rank(cluster: Cluster) -> bytes:
-    return _rank([cluster.source, cluster.reason, cluster.kept, *cluster.dropped])
+    return _rank([cluster.reason, cluster.kept, *cluster.dropped])
 
 
 def _rows(counts: dict[Any, Any]) -> list[list[Any]]:

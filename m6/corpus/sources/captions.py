@@ -93,4 +93,5 @@ def _document(name: str, said: list[Said], root: str, source: str, config: Capti
         group=stem(file),
         images=[Image(bytes=picture, width=0, height=0, offset=0)],
         attributes={"file": file, "captions": "\n".join(captions), **described(config)},
+        where=said[0].where,
     )

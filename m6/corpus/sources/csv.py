@@ -22,7 +22,7 @@ from m6.config import UserError
 from m6.corpus.config import CsvConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.read.files import READ_ERRORS, compression, find, size
+from m6.corpus.read.files import READ_ERRORS, compression, find, size, why_unreadable
 from m6.corpus.read.lines import Beginning, begin, lines_of, open_text, parts_of_file
 from m6.corpus.read.picture_values import finder
 from m6.corpus.read.records import document, missing_column, plain, require_columns, require_usable
@@ -80,7 +80,7 @@ def read(part: Part, config: CsvConfig, seed: int) -> Iterator[Document | Drop]:
     except EOFError as error:
         yield Drop("truncated file", part.of, str(error))
     except READ_ERRORS as error:
-        yield Drop("unreadable file", part.of, str(error))
+        yield Drop(why_unreadable(error), part.of, str(error))
 
 
 def _require_columns(name: str, paths: list[str], config: CsvConfig) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from m6.corpus.config import JsonLinesConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
-from m6.corpus.read.files import READ_ERRORS, find
+from m6.corpus.read.files import READ_ERRORS, find, why_unreadable
 from m6.corpus.read.json_arrays import elements
 from m6.corpus.read.lines import Beginning, begin, lines_of, open_text, parts_of_file
 from m6.corpus.read.picture_values import finder
@@ -46,7 +46,7 @@ def read(part: Part, config: JsonLinesConfig, seed: int) -> Iterator[Document | 
     except EOFError as error:
         yield Drop("truncated file", part.of, str(error))
     except READ_ERRORS as error:
-        yield Drop("unreadable file", part.of, str(error))
+        yield Drop(why_unreadable(error), part.of, str(error))
 
 
 def _values(part: Part, config: JsonLinesConfig) -> Iterator[tuple[Any, str]]:

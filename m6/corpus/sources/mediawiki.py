@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from m6.corpus.config import MediaWikiConfig
 from m6.corpus.document import Document, make_document
-from m6.corpus.drop import Drop
+from m6.corpus.drop import Drop, safely
 from m6.corpus.extract.wikitext import plain_text
 from m6.corpus.read.encodings import decode, require_known
 from m6.corpus.read.files import READ_ERRORS, compression, find, open_file, open_text_bytes, size
@@ -66,7 +66,7 @@ def read(part: Part, config: MediaWikiConfig, seed: int) -> Iterator[Document | 
         base = _base(part.of)
         for page in _pages(_chunks(part), part.of):
             some = True
-            yield page if isinstance(page, Drop) else _document(page, part, config, base)
+            yield page if isinstance(page, Drop) else safely(_place(page, part), _document, page, part, config, base)
         if not some and part.start == 0 and part.stop >= size(part.of):
             yield Drop("no records", part.of)
     except READ_ERRORS as error:
@@ -194,8 +194,12 @@ def _field(name: str, xml: str) -> str:
     return html.unescape(found[1]).strip() if found else ""
 
 
+def _place(page: bytes, part: Part) -> str:
+    return f"{part.of}, page {_name(page)}"
+
+
 def _document(data: bytes, part: Part, config: MediaWikiConfig, base: str) -> Document | Drop:
-    where = f"{part.of}, page {_name(data)}"
+    where = _place(data, part)
     page = decode(data, config.encoding)
     if page is None:
         return Drop("wrong encoding", where, data[:80].decode(errors="replace"))
@@ -221,4 +225,5 @@ def _document(data: bytes, part: Part, config: MediaWikiConfig, base: str) -> Do
         title=title,
         split=split_by_hash(title, config.heldout_share),
         attributes={name: value for name, value in attributes.items() if value},
+        where=where,
     )

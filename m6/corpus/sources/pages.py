@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from m6.corpus.config import PagesConfig
 from m6.corpus.document import Document, Image, make_document
-from m6.corpus.drop import Drop
+from m6.corpus.drop import Drop, safely
 from m6.corpus.extract.webpage import LONGEST_SAVED_PAGE, passage, read_html
 from m6.corpus.read.encodings import require_known
 from m6.corpus.read.files import find, folder_of, is_url, picture_bytes
@@ -45,7 +45,7 @@ def parts(name: str, config: PagesConfig) -> list[Part]:
 def read(part: Part, config: PagesConfig, seed: int) -> Iterator[Document | Drop]:
     """The Documents of some pages."""
     for root, name in _pages(config, f"corpus.sources.{part.source}.paths")[part.start : part.stop]:
-        yield _document(root, name, part, config)
+        yield safely(name, _document, root, name, part, config)
 
 
 def _pages(config: PagesConfig, field: str) -> list[tuple[str, str]]:
@@ -88,6 +88,7 @@ def _document(root: str, name: str, part: Part, config: PagesConfig) -> Document
         split=split_by_hash(name, config.heldout_share),
         images=images,
         attributes={key: value for key, value in attributes.items() if value},
+        where=where,
     )
 
 
@@ -98,7 +99,9 @@ def _image(root: str, page: str, offset: int, address: str, most_bytes: int) -> 
         image["url"] = f"https:{address}" if address.startswith("//") else address
     elif not _SCHEME.match(address):
         [found] = pictures_of(address, partial(_beside, root, page, most_bytes), most_bytes)
-        if not isinstance(found, str):
+        if isinstance(found, str):
+            image["missing"] = found
+        else:
             image["bytes"] = found.data
     return image
 

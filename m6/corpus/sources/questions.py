@@ -123,6 +123,7 @@ def _document(
         images=[Image(bytes=data, width=0, height=0, offset=0)],
         questions=[Question(kind=KIND, question=question, answer=answer) for question, answer in pairs],
         attributes={"file": file, **({"list": array} if array else {}), **described(config)},
+        where=said[0].where,
     )
 
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from m6.corpus.config import WarcConfig
 from m6.corpus.document import Document, Image, make_document
-from m6.corpus.drop import Drop
+from m6.corpus.drop import Drop, safely
 from m6.corpus.extract.webpage import passage, read_html
 from m6.corpus.read.encodings import decode, require_known
-from m6.corpus.read.files import READ_ERRORS, find, open_file, size
+from m6.corpus.read.files import READ_ERRORS, find, open_file, size, why_unreadable
 from m6.corpus.read.warc_records import Record, records
 from m6.corpus.sources import Part, split_by_hash
 
@@ -66,18 +66,18 @@ def read(part: Part, config: WarcConfig, seed: int) -> Iterator[Document | Drop]
         with open_file(part.of) as file:
             for record in records(file, part.of):
                 some = True
-                result = record if isinstance(record, Drop) else _document(record, part, config)
+                where = "" if isinstance(record, Drop) else f"{part.of}, byte {record.at}"
+                result = record if isinstance(record, Drop) else safely(where, _document, record, where, part, config)
                 if result is not None:
                     yield result
     except READ_ERRORS as error:
-        yield Drop("unreadable file", part.of, str(error))
+        yield Drop(why_unreadable(error), part.of, str(error))
     else:
         if not some:
             yield Drop("no records", part.of)
 
 
-def _document(record: Record, part: Part, config: WarcConfig) -> Document | Drop | None:
-    where = f"{part.of}, byte {record.at}"
+def _document(record: Record, where: str, part: Part, config: WarcConfig) -> Document | Drop | None:
     url = record.header.get("warc-target-uri", "").strip("<>")
     kind = record.header.get("warc-type", "").lower()
     try:
@@ -101,6 +101,7 @@ def _document(record: Record, part: Part, config: WarcConfig) -> Document | Drop
         split=split_by_hash(group, config.heldout_share),
         images=images,
         attributes={name: value for name, value in attributes.items() if value},
+        where=where,
     )
 
 

@@ -27,8 +27,8 @@ def outcomes(config: SourceConfig) -> list[str]:
 
 
 def same(item: Document | Drop) -> Any:
-    """What has to be the same however the work is cut: all of a Document, the reason of a Drop."""
-    return item.reason if isinstance(item, Drop) else item
+    """What has to be the same however the work is cut: a Document but for its place, the reason of a Drop."""
+    return item.reason if isinstance(item, Drop) else {name: value for name, value in item.items() if name != "where"}
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from m6.config import UserError
 from m6.corpus.check import check
-from m6.corpus.config import CorpusConfig, JsonLinesConfig, TextRules
+from m6.corpus.config import CorpusConfig, JsonLinesConfig, TextRules, WarcConfig
 from m6.corpus.pipeline import build
 from m6.corpus.starter import poem_rows
 
@@ -29,6 +30,30 @@ def test_it_names_file_line_and_field(tmp_path: Path) -> None:
     assert any(f"not JSON: {path}, line 24" in line for line in said)
     assert any(f"{path}, line 18, field text" in line for line in said)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_it_says_where_a_rule_has_dropped_and_that_nothing_would_be_fetched(tmp_path: Path) -> None:
+    rows = [{"text": "".join(row["couplets"])} for row in poem_rows()[:20]]
+    rows[4]["text"] = "短文"
+    rows[9]["image"] = "http://example.org/钟\ud800楼.jpg"  # half a character, which must not end the run
+    path = tmp_path / "poems.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    source = JsonLinesConfig(paths=(str(path),), text=RULES, needs_image=False)
+    said = list(check(CorpusConfig(sources={"poems": source})))
+    assert f"       1 short text: {path}, line 5 短文" in said
+    assert said[0].endswith("19 stay")
+    said = list(check(CorpusConfig(sources={"poems": source.override({"needs_image": True})})))
+    assert any(f"not fetched: fetching is off: {path}, line 10 http://example.org/钟" in line for line in said)
+
+
+def test_a_place_in_a_compressed_file_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "page.warc.gz"
+    path.write_bytes(gzip.compress(b"no record here\n" * 9))
+    said: list[str] = []
+    with pytest.raises(UserError, match="no record stays"):
+        said.extend(check(CorpusConfig(sources={"crawl": WarcConfig(paths=(str(path),))})))
+    assert any(", byte" in line for line in said)
+    assert not any(", line" in line for line in said)
 
 
 def test_a_source_of_which_nothing_stays_is_refused(tmp_path: Path) -> None:

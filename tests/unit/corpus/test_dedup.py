@@ -19,6 +19,7 @@ from PIL import Image, ImageEnhance
 from m6.corpus.config import CorpusConfig, DuplicatesConfig, FolderConfig, PairRules, PoemsConfig
 from m6.corpus.dedup import (
     blocks,
+    cluster_sizes,
     find_duplicates,
     find_paragraphs,
     grouping,
@@ -270,6 +271,17 @@ def test_largest_clusters(tmp_path: Path) -> None:
         ("exact duplicate", 4, [one[:80]] * 3),
         ("exact duplicate", 2, [other[:80]] * 2),
     ]
+
+
+def test_a_cluster_is_named_by_the_loosest_likeness_in_it(tmp_path: Path) -> None:
+    poem = "".join("".join(row["couplets"]) for row in poem_rows()[:4])
+    longer = f"{poem}又是一年春草绿"  # the first in order stays, the exact copies of the second follow it
+    paths = write(tmp_path, [(make_document("a", text), None) for text in (longer, poem, poem, poem)], 2)
+    duplicates = find_duplicates(paths, CONFIG)
+    [cluster] = largest_clusters(duplicates, paths)
+    assert (cluster.reason, cluster.size, cluster.samples[0]) == ("near-duplicate text", 4, longer[:80])
+    assert cluster_sizes(duplicates)["near-duplicate text"] == [4]
+    assert cluster_sizes(duplicates)["exact duplicate"] == []
 
 
 @pytest.mark.parametrize("parts", [1, 5])

@@ -47,16 +47,11 @@ class Handler(BaseHTTPRequestHandler):
         server, name = self.server, self.path.partition("?")[0]
         with server.lock:
             server.asked[name] += 1
-            server.under_way += 1
-            server.most_under_way = max(server.most_under_way, server.under_way)
         server.headers.append((self.headers["Host"], self.headers["User-Agent"]))
         try:
             getattr(self, name.strip("/").split("/")[0].replace("-", "_"), self.missing)(server.asked[name])
         except OSError:  # the client has had enough
             self.close_connection = True
-        finally:
-            with server.lock:
-                server.under_way -= 1
 
     def answer(self, status: int = 200, body: bytes = PENGUIN, **headers: str) -> None:
         self.send_response(status)
@@ -75,7 +70,12 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, PENGUIN + self.path.encode())
 
     def pause(self, _: int) -> None:
+        with self.server.lock:
+            self.server.under_way += 1
+            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
         time.sleep(0.05)
+        with self.server.lock:
+            self.server.under_way -= 1  # before the answer: once the client has it, it may ask for the next
         self.answer()
 
     def chunked(self, _: int) -> None:
@@ -282,6 +282,13 @@ def test_a_server_is_left_alone_as_long_as_it_asks(server: Server, tmp_path: Pat
 def test_opting_out_counts_unless_the_recipe_says_otherwise(server: Server, tmp_path: Path) -> None:
     assert outcome(f"{server.url}/noai", tmp_path / "a") == "not fetched: opted out"
     assert outcome(f"{server.url}/noai", tmp_path / "b", QUICK.model_copy(update={"honour_opt_out": False})) == ""
+
+
+@pytest.mark.parametrize(("value", "binds"), [("1", True), (" 1 ", True), ("0", False), ("", False)])
+def test_reserved_rights_of_mining_bind(value: str, binds: bool) -> None:
+    headers = HTTPMessage()
+    headers["tdm-reservation"] = value
+    assert web.opted_out(headers, "open-m6/1.0") is binds
 
 
 @pytest.mark.parametrize(

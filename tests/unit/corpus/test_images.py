@@ -72,7 +72,7 @@ def bomb(side: int) -> bytes:
         (encoded(picture(100, 100))[:200], "truncated image"),
         (encoded(picture(300, 300), "JPEG")[:-500], "truncated image"),
         (encoded(picture(300, 300), "JPEG")[:100], "unreadable image"),
-        ("<html>404 没有找到</html>".encode(), "unreadable image"),
+        ("<html>404 没有找到</html>".encode(), "image is HTML"),
         (b"", "unreadable image"),
         (b"\x89PNG\r\n\x1a\n", "unreadable image"),
         (encoded(Image.new("RGB", (100, 100), "blue")), "blank image"),

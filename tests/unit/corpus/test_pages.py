@@ -13,7 +13,7 @@ from m6.corpus.config import PagesConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
 from m6.corpus.sources import pages
-from tests.unit.corpus.reading import outcomes, png, read_all
+from tests.unit.corpus.reading import outcomes, png, read_all, same
 
 WEB = Path(__file__).parents[2] / "fixtures" / "web"
 SENTENCE = "清晨的河面上浮着一层薄雾，渡船慢慢靠岸，船上的人都提着篮子。"
@@ -91,6 +91,7 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
     assert inside["bytes"] == png(1)
     assert len(outside) == 6
     assert all(image["bytes"] == b"" and not image.get("url") for image in outside)
+    assert [image.get("missing") for image in outside].count("image outside the folder") == 4
 
 
 def test_of_a_page_given_by_name_its_own_folder_is_the_root(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_the_group_does_not_tell_where_the_folder_lies(tmp_path: Path) -> None:
     for name in ("x", "y"):
         page(tmp_path / name, name="a/page.html")
         found.append(document(config(tmp_path / name)))
-    assert found[0] == found[1]
+    assert same(found[0]) == same(found[1])
     assert found[0]["group"] == "a/page.html"
 
 

@@ -174,7 +174,7 @@ def test_bad_records_are_counted_by_reason_and_source(tmp_path: Path) -> None:
     assert figures["pairs"] == 2
     assert figures["read"] == 7 + 9
     samples = {row["reason"]: row["samples"][0] for row in report["drops_by_source"]}
-    assert samples["truncated image"] == {"where": "e.png", "text": "一只企鹅"}
+    assert samples["truncated image"] == {"where": str(tmp_path / "in" / "e.png"), "text": "一只企鹅"}
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "near-duplicate picture" in page

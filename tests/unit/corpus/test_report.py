@@ -18,7 +18,7 @@ from m6.corpus.drop import Drop
 from m6.corpus.report import Tally, fragment, markdown, summary, write_report
 from m6.corpus.report.paper import TABLE, TOTAL
 from m6.corpus.report.scripts import main_scripts
-from m6.corpus.report.tables import size
+from m6.corpus.report.tables import matrix, size
 from m6.corpus.report.tally import aspect_bin, bin_edge, bin_of
 
 NASTY = '<script>alert("x")</script> | `a` [b](c) \u202e反\x00\ud800\n第二行'
@@ -43,9 +43,7 @@ def events() -> list[Any]:
         found.append(lambda tally, n=number: tally.read("web" if n % 3 else "poems", n))
         found.append(lambda tally, n=number: tally.found_image("web", 30 + n, 90))
         found.append(lambda tally, n=number: tally.time("text", n / 7, n, 1))
-        found.append(
-            lambda tally, n=number: tally.cluster("web", f"文{n}", [f"文{n}！"] * 9, 2 + n % 5, "near duplicate")
-        )
+        found.append(lambda tally, n=number: tally.cluster(f"文{n}", [f"文{n}！"] * 9, 2 + n % 5, "near duplicate"))
         document = make_document("poems", "床前明月光" * number, split="heldout" if number % 4 == 0 else "train")
         found.append(lambda tally, one=document: tally.keep(table(one)))
     return found
@@ -75,7 +73,7 @@ def test_a_tally_does_not_grow() -> None:
     sizes = []
     for number in range(2_000):
         tally.drop("web", Drop("short text", f"line {number}", "文" * 1_000))
-        tally.cluster("web", f"文{number}" * 500, ["文" * 1_000] * 50, 2, "near duplicate")
+        tally.cluster(f"文{number}" * 500, ["文" * 1_000] * 50, 2, "near duplicate")
         tally.found_image("web", number % 90, number % 70)
         if number in (1_000, 1_999):
             sizes.append(len(tally.dumps()))
@@ -91,6 +89,17 @@ def test_samples_are_chosen_without_regard_to_their_place() -> None:
         chosen.update(int(where) for where, _ in tally.samples["web", "short text"])
     assert sum(chosen.values()) == 900
     assert all(50 < chosen[number] < 140 for number in range(10))  # 90 each, give or take 6 deviations
+
+
+def test_many_sources_do_not_make_a_table_wider_than_a_page() -> None:
+    tally = Tally()
+    for number in range(12):
+        for _ in range(number + 1):
+            tally.drop(f"s{number:02}", Drop("short text", "line 1", "短"))
+    assert matrix(summary(tally, {}), "drops_by_source") == [
+        ["reason", "all", "most of them in"],
+        ["short text", "78", "s11 12, s10 11, s09 10, 9 others"],
+    ]
 
 
 def test_the_table_of_the_paper() -> None:
@@ -219,7 +228,7 @@ def full() -> Tally:
         event(tally)
     tally.drop("web", Drop(f"not fetched: {NASTY[:6]}", NASTY, NASTY))
     tally.image_dropped("web", Drop("small image", NASTY, NASTY))
-    tally.cluster("web", NASTY, [NASTY], 40, "near-duplicate text")
+    tally.cluster(NASTY, [NASTY], 40, "near-duplicate text")
     return tally
 
 
