@@ -38,6 +38,9 @@ With a trained run:
   m6 generate poem          write a poem to a title
   m6 generate paint         paint a picture
 
+Before any of it:
+  m6 show [SIZE]            layers, weights, FLOPs and memory of a model
+
   m6 VERB --help            what a verb does, and its flags
   m6 --version
 
@@ -82,7 +85,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _verb(verb: str, words: list[str]) -> int:
-    verbs: dict[str, Callable[[list[str]], int]] = {"quickstart": _quickstart, "generate": _generate}
+    verbs: dict[str, Callable[[list[str]], int]] = {"quickstart": _quickstart, "generate": _generate, "show": _show}
     if verb in verbs:
         return verbs[verb](words)
     from m6.config import UserError, nearest
@@ -197,6 +200,13 @@ def _stage_help(verb: str, words: Sequence[str]) -> str:
         f"Flags, with their values in the recipe {name}; a list is given as JSON, '[1, 2]':\n"
         f"{flags.describe(recipe, sections)}\n\n{others}"
     )
+
+
+def _show(words: list[str]) -> int:
+    from m6.show import HELP, show
+
+    print(HELP if _asks_help(words) else show(words))
+    return 0
 
 
 def _generate(words: list[str]) -> int:

@@ -22,7 +22,7 @@ class ExpertsConfig(Config):
     """Inner width of an expert; 0 takes that of the dense layers."""
     capacity_factor: float = 0.0
     """Tokens that an expert takes at the most, as a multiple of its even share; what comes later passes by on the
-    residual path. 0 drops nothing."""
+    residual path. 0 drops nothing, and outside of training nothing is dropped."""
     balance: Literal["loss", "bias", "none"] = "loss"
     """How the load is kept even: by an auxiliary loss, by a bias on the choice that follows the load, or not."""
     balance_weight: float = 0.01

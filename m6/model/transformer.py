@@ -61,7 +61,7 @@ class Block(nn.Module):
         x = x + self.attention(self.attention_norm(x), rotation, mask, cache)
         if at is not None:
             x = x.flatten(0, 1)[at]
-            real = real.flatten()[at] if real is not None else None
+            real = real.flatten()[at] & (at >= 0) if real is not None else None
         normed = self.ffn_norm(x)
         return x + (self.ffn(normed, real) if isinstance(self.ffn, MixtureOfExperts) else self.ffn(normed))
 
@@ -107,7 +107,8 @@ class Transformer(nn.Module):
         at: Tensor | None = None,
         real: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states [B, T, D] after the last norm; with `at` [N], flat places in [B * T], only theirs: [N, D].
+        """Hidden states [B, T, D] after the last norm; with `at` [N], flat places in [B * T], only theirs: [N, D];
+        -1 is filling, whose states mean nothing.
 
         ids: [B, T] int; position: [B, T, 3] int (order, row, column); mask: see `masks`.
         pictures: groups [N, S, S', 3] uint8 of one size each; their P patches together, in reading order, are written

@@ -35,7 +35,7 @@ def token_losses(model: Transformer, batch: Batch) -> Tensor:
     """Cross-entropy [N], nats, of every label of a batch, unweighted."""
     mask = build_mask(batch.sample, batch.branch, batch.causal)
     count = len(batch.labels)
-    at = F.pad(batch.label_at, (0, -count % LABELS_MULTIPLE))
+    at = F.pad(batch.label_at, (0, -count % LABELS_MULTIPLE), value=-1)
     real = batch.sample >= 0
     logits = model.logits(model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=real))
     return F.cross_entropy(logits[:count].float(), batch.labels, reduction="none")

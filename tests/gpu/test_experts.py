@@ -14,7 +14,7 @@ def test_grouped_is_loop(capacity_factor: float) -> None:
     results = []
     for kernel in ("grouped", "loop"):
         torch.manual_seed(0)
-        experts = ExpertsConfig(num_experts=8, kernel=kernel, capacity_factor=capacity_factor)  # type: ignore[arg-type]
+        experts = ExpertsConfig(num_experts=8, kernel=kernel, capacity_factor=capacity_factor)
         layer = MixtureOfExperts(ModelConfig(hidden_size=64, num_heads=2, ffn_size=128, experts=experts)).cuda()
         x = (torch.randn(300, 64) + 50 * layer.router.weight[3].detach().cpu()).cuda().requires_grad_()
         weight = torch.randn(300, 64).cuda()

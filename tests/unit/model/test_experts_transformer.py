@@ -60,6 +60,14 @@ def test_it_trains(balance: str) -> None:
     assert all(bias.any() for bias in routers)
 
 
+def test_filling_of_the_labels_goes_to_no_expert() -> None:
+    batch = pack(mixed_samples(), VOCABULARY, 8, 64)
+    made = model()
+    batch_loss(made, batch)
+    assert int(made.routings()[1].load.sum()) == len(batch.labels)
+    assert int(made.routings()[0].load.sum()) == batch.num_tokens
+
+
 def test_losses_of_the_router_are_in_the_loss() -> None:
     batch = pack(mixed_samples(), VOCABULARY, 8, 64)
     made = model()
