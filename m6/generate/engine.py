@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m6.config import UserError
@@ -24,6 +24,7 @@ from m6.model.attention import Cache
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
+from m6.model.vision_backbone import load_vision_backbone
 from m6.model.weights import load_weights, newest
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import END, IMAGE, TEXT, Vocabulary
@@ -69,7 +70,10 @@ class Engine:
         vocabulary = Vocabulary(tokenizer.size, codes.num_codes)
         vqgan = VQGAN(codes)
         load_weights(newest(folder / "vqgan", "vqgan"), vqgan)
-        model = Transformer(size, vocabulary.size, vqgan.backbone() if size.stem == "backbone" else None)
+        backbone: nn.Module | None = vqgan.backbone() if size.stem == "backbone" else None
+        if size.stem == "crops":
+            backbone = load_vision_backbone(size.backbone_folder, size.backbone_channels)
+        model = Transformer(size, vocabulary.size, backbone)
         load_weights(newest(folder / "pretrain", "pretrain"), model)
         return cls(model, vocabulary, tokenizer, vqgan, DataConfig.read(config, section="pretrain.data"), side)
 

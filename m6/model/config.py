@@ -59,11 +59,15 @@ class ModelConfig(Config):
     """Mixture of experts; none by default."""
     patch_size: int = 8
     """Side of a picture patch, pixels."""
-    stem: Literal["backbone", "convolutional", "linear"] = "linear"
-    """How pixels become patches: frozen features of a trained network, convolutions (patch_size must
-    be 4, 8, 16, ...), or one projection."""
+    stem: Literal["backbone", "convolutional", "crops", "linear"] = "linear"
+    """How pixels become patches: frozen features of the image tokenizer's encoder; convolutions (patch_size must be 4,
+    8, 16, ...); a feature of each crop of patch_size pixels by a vision model of your own; or one projection."""
     backbone_channels: int = 128
-    """Width of the features that the backbone gives; its patches must be of patch_size."""
+    """Width of the features that the backbone gives; those of the image tokenizer must be of patch_size."""
+    backbone_folder: str = ""
+    """For stem "crops": the folder of a vision model as Hugging Face writes it, such as a ResNet-50's."""
+    backbone_frozen: bool = True
+    """For stem "crops": whether that model stays as it is, or learns along."""
     max_side: int = 64
     """Rows and columns of a picture, patches or codes, at the most."""
     rope_base: float = 10_000.0
@@ -79,4 +83,6 @@ class ModelConfig(Config):
             raise ValueError(f"head size {self.hidden_size // self.num_heads} must be even for rotary positions")
         if self.stem == "convolutional" and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
             raise ValueError(f"patch_size {self.patch_size} must be 4, 8, 16, ... for a convolutional stem")
+        if self.stem == "crops" and not self.backbone_folder:
+            raise ValueError("stem 'crops' needs backbone_folder, the folder of a vision model")
         return self

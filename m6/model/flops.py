@@ -22,7 +22,7 @@ def expert_layers(config: ModelConfig) -> int:
 
 def parameters(config: ModelConfig, vocab_size: int, *, active: bool = False) -> dict[str, int]:
     """Weights by part; input and output share the embedding. With `active`, of experts those that one token passes.
-    A frozen backbone is not counted: it is no part of this model."""
+    A backbone is not counted: it was trained elsewhere."""
     width, layers, experts = config.hidden_size, config.num_layers, config.experts
     with_experts = expert_layers(config)
     chosen = experts.top_k * experts.prototypes if active else experts.num_experts
@@ -40,7 +40,7 @@ def parameters(config: ModelConfig, vocab_size: int, *, active: bool = False) ->
 
 def _stem(config: ModelConfig) -> int:
     width = config.hidden_size
-    if config.stem == "backbone":
+    if config.stem in ("backbone", "crops"):
         return config.backbone_channels * width
     if config.stem == "linear":
         return 3 * config.patch_size**2 * width
@@ -70,7 +70,7 @@ def forward_flops(
             through += places * width * (2 * inner + experts.num_experts)  # the router looks at every expert
         else:
             through += places * width * 2 * config.ffn_size
-    channels = config.backbone_channels if config.stem == "backbone" else 3 * config.patch_size**2
+    channels = config.backbone_channels if config.stem in ("backbone", "crops") else 3 * config.patch_size**2
     return 2.0 * (attention + through + patches * width * channels + labels * width * vocab_size)
 
 

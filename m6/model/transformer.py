@@ -87,7 +87,7 @@ class Transformer(nn.Module):
         tied output of this size the first loss is close to ln(V)."""
         std = self.config.init_std
         for name, parameter in self.named_parameters():
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or ".backbone." in name:
                 continue  # a backbone keeps what it learnt
             if parameter.dim() < 2:
                 parameter.fill_(1.0)

@@ -1,8 +1,9 @@
 """Picture input: pixels to one vector of the residual stream a patch.
 
-Three stems behind one interface, for any size and aspect ratio. "backbone": frozen features of a network trained on
-pictures; the paper takes features of a ResNet-50 (section 3.1; whether frozen is not known), here it is the encoder of
-the project's own image tokenizer, so that nothing has to be downloaded. "convolutional": a few strided convolutions,
+Four stems behind one interface, for any size and aspect ratio. "crops": the picture is cut into crops of `patch_size`
+pixels, and a network trained on pictures gives one feature of each; the paper has 4 x 4 crops and a ResNet-50 (section
+3.1, recalled; whether frozen is not known). "backbone": the same idea without a download, frozen features of the
+project's own image tokenizer, whose encoder sees the picture whole. "convolutional": a few strided convolutions,
 trained along. "linear": one projection, as in ViT, which needs the most data.
 """
 
@@ -53,11 +54,34 @@ class BackboneStem(nn.Module):
         return self.project(features)
 
 
+class CropStem(nn.Module):
+    """[N, 3, S, S'] in -1 to 1 -> [N, D, S / patch, S' / patch]: a feature of each crop by itself, normalised, then
+    projected. The backbone learns along unless it is frozen."""
+
+    def __init__(self, config: ModelConfig, backbone: nn.Module) -> None:
+        super().__init__()
+        self.side = config.patch_size
+        self.frozen = config.backbone_frozen
+        self.backbone = backbone.requires_grad_(not self.frozen)
+        self.project = nn.Linear(config.backbone_channels, config.hidden_size, bias=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        cut = pixels.unfold(2, self.side, self.side).unfold(3, self.side, self.side)  # [N, 3, rows, columns, p, p]
+        crops = cut.permute(0, 2, 3, 1, 4, 5)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features = self.backbone(crops.flatten(0, 2))
+            features = F.layer_norm(features, features.shape[-1:])
+        return self.project(features).unflatten(0, crops.shape[:3]).movedim(-1, 1)
+
+
 def make_stem(config: ModelConfig, backbone: nn.Module | None) -> nn.Module:
     """The stem that the config names."""
     if config.stem == "backbone":
         assert backbone is not None, "a model with stem 'backbone' is made with one"
         return BackboneStem(config, backbone)
+    if config.stem == "crops":
+        assert backbone is not None, "a model with stem 'crops' is made with a backbone"
+        return CropStem(config, backbone)
     if config.stem == "convolutional":
         return ConvolutionalStem(config)
     return nn.Conv2d(3, config.hidden_size, config.patch_size, stride=config.patch_size, bias=False)

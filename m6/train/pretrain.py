@@ -17,6 +17,7 @@ from m6.data.packing import Batch
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
+from m6.model.vision_backbone import load_vision_backbone
 from m6.model.weights import load_weights, newest
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
@@ -58,7 +59,10 @@ def muon_matrices(model: Transformer) -> tuple[str, ...]:
 
 
 def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.Module | None:
-    """The trained image tokenizer's encoder, if the model reads pictures with it. UserError if the two do not fit."""
+    """What the model reads pictures with, if that was trained before: the image tokenizer's encoder, or a vision model
+    from a folder. UserError if the two do not fit."""
+    if model.stem == "crops":
+        return load_vision_backbone(model.backbone_folder, model.backbone_channels)
     if model.stem != "backbone":
         return None
     if (model.patch_size, model.backbone_channels) != (config.downsample, config.channels[-1]):
