@@ -55,9 +55,11 @@ class LoopConfig(Config):
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: int = 0
     """Threads of the computation; 0 takes one a core. A bit-exact resume needs the same number."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it is computed; "auto" takes CUDA if there is any."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Numbers of the matrix products; weights and their updates are float32 always. "auto" takes bfloat16 where the
-    processor has units for it (AMX), else float32."""
+    """Numbers of the matrix products; weights and their updates are float32 always. "auto" takes bfloat16 on CUDA and
+    where the processor has units for it (AMX), else float32."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rates and schedule."""
 

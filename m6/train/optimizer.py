@@ -26,10 +26,12 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
     Each iteration multiplies x by a polynomial of its Gram matrix x x^T. All these polynomials commute, so they are
     gathered on the small Gram matrix and multiplied to x once, at the end: about a third less work for wide matrices.
+    On CUDA the products are in bfloat16, which is enough for a direction.
     """
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
+    x = x.bfloat16() if x.is_cuda else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     gram = x @ x.mT
     identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
@@ -39,7 +41,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
         gathered = polynomial @ gathered if step else polynomial
         gram = polynomial @ gram @ polynomial
     x = gathered @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -118,9 +120,9 @@ class Optimizers:
             )
             self.parts.append((muon, config.muon_learning_rate))
 
-    def clip(self) -> float:
-        """Scales the gradients to `clip_norm` at the most; returns their norm before."""
-        return float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
+    def clip(self) -> Tensor:
+        """Scales the gradients to `clip_norm` at the most; returns their norm [] before."""
+        return nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
 
     def step(self, step: int) -> float:
         """One update at the rate of `step`, gradients cleared; returns the share of the peak rate."""

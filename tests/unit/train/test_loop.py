@@ -20,8 +20,11 @@ from m6.run import read_metrics
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import checkpoint
 from m6.train.config import LoopConfig, OptimizerConfig
-from m6.train.loop import NonFiniteLossError, Task, matrix_dtype, train
+from m6.train.hardware import matrix_dtype
+from m6.train.loop import NonFiniteLossError, Task, train
 from m6.train.pretrain import batch_loss, muon_matrices
+from m6.train.throughput import batch_counts
+from m6.train.window import Figures
 from tests.unit.small_corpus import tokenizer, write_corpus
 
 DATA = DataConfig(
@@ -61,7 +64,7 @@ def make_task(steps: Steps, *, stop_at: int | None = None) -> Task[Batch]:
         model=model,
         loss=lambda batch: batch_loss(model, batch),
         batches=interrupted,
-        tokens=lambda batch: batch.num_tokens,
+        counts=lambda batch: batch_counts(batch, SIZE, steps.vocabulary),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
     )
@@ -139,7 +142,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(
     sound = task.loss
     count = iter(range(100))
 
-    def loss(batch: Batch) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+    def loss(batch: Batch) -> tuple[Tensor, Figures]:
         value, figures = sound(batch)
         return (value * float("nan") if next(count) == 3 else value), figures
 
