@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from m6.model.attention import Attention, Cache, rotary
 from m6.model.config import ModelConfig
+from m6.model.experts import MixtureOfExperts, Routing
 from m6.model.masks import Mask
 from m6.model.vision import PatchEmbedding
 
@@ -31,24 +32,38 @@ class FeedForward(nn.Module):
         return self.down(F.gelu(self.up(x)))
 
 
-class Block(nn.Module):
-    """Attention and feed-forward, each behind a norm and beside a residual path."""
+def has_experts(config: ModelConfig, layer: int) -> bool:
+    """Whether the layer of that index, counted from 0, has experts in the place of its feed-forward."""
+    return config.experts.num_experts > 1 and (layer + 1) % config.experts.every == 0
 
-    def __init__(self, config: ModelConfig) -> None:
+
+class Block(nn.Module):
+    """Attention and feed-forward or experts, each behind a norm and beside a residual path."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.hidden_size, bias=False)
         self.attention = Attention(config)
         self.ffn_norm = nn.LayerNorm(config.hidden_size, bias=False)
-        self.ffn = FeedForward(config)
+        self.ffn = MixtureOfExperts(config) if has_experts(config, layer) else FeedForward(config)
 
     def forward(
-        self, x: Tensor, rotation: Tensor, mask: Mask | None, cache: Cache | None, at: Tensor | None = None
+        self,
+        x: Tensor,
+        rotation: Tensor,
+        mask: Mask | None,
+        cache: Cache | None,
+        at: Tensor | None = None,
+        real: Tensor | None = None,
     ) -> Tensor:
-        """[B, T, D] -> [B, T, D], or [N, D] of the flat places `at` [N] alone, where nothing else is needed."""
+        """[B, T, D] -> [B, T, D], or [N, D] of the flat places `at` [N] alone, where nothing else is needed. real:
+        [B, T] bool, what is not padding; only experts ask for it."""
         x = x + self.attention(self.attention_norm(x), rotation, mask, cache)
         if at is not None:
             x = x.flatten(0, 1)[at]
-        return x + self.ffn(self.ffn_norm(x))
+            real = real.flatten()[at] if real is not None else None
+        normed = self.ffn_norm(x)
+        return x + (self.ffn(normed, real) if isinstance(self.ffn, MixtureOfExperts) else self.ffn(normed))
 
 
 class Transformer(nn.Module):
@@ -61,22 +76,22 @@ class Transformer(nn.Module):
         self.row_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
         self.column_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
         self.patch_embedding = PatchEmbedding(config, backbone)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = nn.LayerNorm(config.hidden_size, bias=False)
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Every matrix is normal with `init_std`; the two that write to the residual stream are divided by
-        sqrt(2 * num_layers), so that its size does not grow with depth (GPT-2). Norm weights are 1. With a tied output
-        of this size the first loss is close to ln(V)."""
+        """Every matrix, those of a stack too, is normal with `init_std`; the two that write to the residual stream are
+        divided by sqrt(2 * num_layers), so that its size does not grow with depth (GPT-2). Norm weights are 1. With a
+        tied output of this size the first loss is close to ln(V)."""
         std = self.config.init_std
         for name, parameter in self.named_parameters():
             if not parameter.requires_grad:
                 continue  # a backbone keeps what it learnt
             if parameter.dim() < 2:
                 parameter.fill_(1.0)
-            elif name.endswith(("out.weight", "down.weight")):
+            elif name.endswith(("out.weight", "down.weight", "experts.down")):
                 parameter.normal_(0.0, std / (2 * self.config.num_layers) ** 0.5)
             else:
                 parameter.normal_(0.0, std)
@@ -90,12 +105,14 @@ class Transformer(nn.Module):
         patch_at: Tensor | None = None,
         caches: list[Cache] | None = None,
         at: Tensor | None = None,
+        real: Tensor | None = None,
     ) -> Tensor:
         """Hidden states [B, T, D] after the last norm; with `at` [N], flat places in [B * T], only theirs: [N, D].
 
         ids: [B, T] int; position: [B, T, 3] int (order, row, column); mask: see `masks`.
         pictures: groups [N, S, S', 3] uint8 of one size each; their P patches together, in reading order, are written
         over the embeddings at the flat places patch_at [P] in [B * T]. caches: one a layer, filled in place.
+        real: [B, T] bool, false for padding, which then takes no expert's time and place.
         """
         x = self.embedding(ids)
         if patch_at is not None and len(patch_at):
@@ -105,12 +122,21 @@ class Transformer(nn.Module):
         rotation = rotary(position, self.config.hidden_size // self.config.num_heads, self.config.rope_base)
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
-            x = block(x, rotation, mask, caches[index] if caches else None, at if index == last else None)
+            x = block(x, rotation, mask, caches[index] if caches else None, at if index == last else None, real)
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[.., D] -> [.., V]."""
         return F.linear(hidden, self.embedding.weight)
+
+    def experts(self) -> dict[int, MixtureOfExperts]:
+        """The layers with experts, by index."""
+        found = {index: block.ffn for index, block in enumerate(self.blocks)}
+        return {index: ffn for index, ffn in found.items() if isinstance(ffn, MixtureOfExperts)}
+
+    def routings(self) -> dict[int, Routing]:
+        """What the last forward did in each layer with experts, by index; see `Routing`."""
+        return {index: layer.routing for index, layer in self.experts().items() if layer.routing is not None}
 
     def make_caches(self, batch: int, capacity: int) -> list[Cache]:
         """Empty caches for `batch` rows of at most `capacity` tokens."""

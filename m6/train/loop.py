@@ -49,6 +49,8 @@ class Task(Generic[B]):
     """What is in a batch, for the message when its loss is not finite."""
     matrices: tuple[str, ...] = ()
     """Parameters for Muon."""
+    after_step: Callable[[], None] = lambda: None
+    """Called after each update of the weights."""
     move: Callable[[B, torch.device], B] = lambda batch, device: batch
     """A batch to a device other than the CPU, without waiting."""
 
@@ -78,6 +80,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
             norm = optimizers.clip()
             check.add(step, loss, norm, task.describe(batch))
             share = optimizers.step(step)
+            task.after_step()
             window.add(counts, {**figures, "loss": (loss, 1.0), "gradient_norm": (norm, 1.0)})
             done = step + 1
             last = done == config.num_steps

@@ -25,6 +25,7 @@ from m6.train.config import PretrainStage
 from m6.train.cross_entropy import linear_cross_entropy
 from m6.train.hardware import choose_device, matrix_dtype, prepare_cpu
 from m6.train.loop import Task, train
+from m6.train.routing import routing_figures, routing_loss, update_bias
 from m6.train.throughput import batch_counts
 from m6.train.window import Figures
 from m6.vqgan.config import VQGANConfig
@@ -35,24 +36,25 @@ LABELS_MULTIPLE = 256
 
 
 def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, Figures]:
-    """The weighted mean over labels, and the plain sum and count of each objective."""
+    """The weighted mean over labels, and the plain sum and count of each objective; experts add theirs to both."""
     mask = build_mask(batch.sample, batch.branch, batch.causal)
     fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
     at, labels = F.pad(batch.label_at, fill), F.pad(batch.labels, fill)
     shares = F.pad(batch.weights / batch.weights.sum(), fill)
-    hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at)
+    hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=batch.sample >= 0)
     loss, losses = linear_cross_entropy(hidden, model.embedding.weight, labels, shares)
     losses = losses[: len(batch.labels)]
-    figures: Figures = {}
+    figures: Figures = dict(routing_figures(model, batch))
     for index, name in enumerate(batch.objectives):
         chosen = batch.objective == index
         figures[f"loss/{name}"] = (losses.where(chosen, 0.0).sum(), chosen.sum())
-    return loss, figures
+    return loss + routing_loss(model), figures
 
 
 def muon_matrices(model: Transformer) -> tuple[str, ...]:
-    """The matrices of the blocks; embedding, patch projection and norms are AdamW's."""
-    return tuple(name for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() >= 2)
+    """The matrices of the blocks, but for routers; embedding, patch projection and norms are AdamW's too."""
+    blocks = ((name, p) for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() >= 2)
+    return tuple(name for name, p in blocks if not name.endswith("router.weight"))
 
 
 def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.Module | None:
@@ -88,6 +90,7 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
         counts=lambda batch: batch_counts(batch, model_config, vocabulary),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
+        after_step=lambda: update_bias(model),
         move=to_device,
     )
     folder = run.stage("pretrain")

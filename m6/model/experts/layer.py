@@ -1,0 +1,69 @@
+"""The layer: router, dispatcher and experts in the place of a feed-forward."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from m6.model.config import ModelConfig
+from m6.model.experts.dispatch import Dispatcher, LocalDispatcher, capacity, limit
+from m6.model.experts.ffn import Experts
+from m6.model.experts.router import Router
+
+
+class Routing(NamedTuple):
+    """What a forward did with its N tokens, K choices each. Only the two losses have a gradient."""
+
+    expert: Tensor  # [N, K] int64, the experts chosen; E for padding
+    kept: Tensor  # [N, K] bool, whether the expert took the token
+    load: Tensor  # [E] int64, choices that fell on each expert, dropped ones included
+    entropy: Tensor  # [N] float32, nats, of the router's probabilities
+    balance_loss: Tensor  # float32, 1 at an even load
+    z_loss: Tensor  # float32
+
+    @property
+    def num_dropped(self) -> Tensor:
+        """Choices that found no place."""
+        return self.load.sum() - self.kept.sum()
+
+
+class MixtureOfExperts(nn.Module):
+    """[.., D] -> [.., D]. The last forward's `Routing` stays in `routing`, its losses with their gradient: read it
+    before the backward.
+
+    `dispatcher` may be set from outside. A capacity bounds what training takes of time and memory; in evaluation and
+    generation nothing is dropped, or what a token becomes would hang on what else is computed with it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config.experts
+        self.router = Router(config.experts, config.hidden_size)
+        self.experts = Experts(config)
+        self.dispatcher: Dispatcher = LocalDispatcher(config.experts.num_experts)
+        self.routing: Routing | None = None
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """x: [.., D]; real: [..] bool, false for padding, which goes to no expert and comes back as 0."""
+        tokens = x.flatten(0, -2)
+        choice = self.router(tokens, None if real is None else real.flatten())
+        expert, limited = choice.expert, self.training and self.config.capacity_factor > 0
+        if limited:
+            most = capacity(expert.numel(), self.config.num_experts, self.config.capacity_factor)
+            expert = limit(expert, most, self.config.num_experts)
+        if torch.is_autocast_enabled(x.device.type):
+            tokens = tokens.to(torch.get_autocast_dtype(x.device.type))  # half the bytes to move
+        rows, ends, plan = self.dispatcher.dispatch(tokens, expert, partial=limited or real is not None)
+        out = self.dispatcher.combine(self.experts(rows, ends), choice.gate, plan)
+        if self.training and self.config.balance == "bias":
+            self.router.count_load(choice.load)
+        kept = expert < self.config.num_experts
+        self.routing = Routing(choice.expert, kept, choice.load, choice.entropy, choice.balance_loss, choice.z_loss)
+        return out.to(x.dtype).view(x.shape)
+
+    def update_bias(self) -> None:
+        """After each update of the weights: evens the load, if that is done by bias. See `Router.update_bias`."""
+        if self.config.balance == "bias":
+            self.router.update_bias()
