@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from m6.model.config import ModelConfig
-from m6.model.masks import Mask
+from m6.model.masks import Mask, PieceMask
 
 PLANE_BASE = 100.0  # rows and columns run to some tens, far fewer than words
 
@@ -63,7 +63,9 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask | None) -> Tensor:
-    """Scaled dot-product attention [B, H, T, K] under either form of mask; None lets every query see every key."""
+    """Scaled dot-product attention [B, H, T, K] under any form of mask; None lets every query see every key."""
+    if isinstance(mask, PieceMask):
+        return _attend_in_pieces(query, key, value, mask)
     if isinstance(mask, BlockMask):
         return flex_attention(query, key, value, block_mask=mask)
     if mask is not None and query.dtype == torch.bfloat16 and query.device.type == "cpu":
@@ -71,6 +73,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask | None) -> Tens
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + mask.to(query.dtype)
         return scores.softmax(dim=-1) @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor, mask: PieceMask) -> Tensor:
+    batch, heads, length, size = query.shape
+    ends_met = [x.transpose(1, 2).reshape(1, -1, heads, size).transpose(1, 2) for x in (query, key, value)]
+    pieces = zip(*(x.split(mask.lengths, dim=2) for x in ends_met), mask.masks, strict=True)
+    mixed = torch.cat([attend(*piece).transpose(1, 2) for piece in pieces], dim=1)
+    return mixed.view(batch, length, heads, size).transpose(1, 2)
 
 
 class Attention(nn.Module):
