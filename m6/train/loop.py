@@ -21,6 +21,7 @@ from m6.config import UserError
 from m6.data.loader import one_ahead
 from m6.run import Metrics, progress
 from m6.train import checkpoint
+from m6.train.acceleration import accelerate
 from m6.train.config import LoopConfig
 from m6.train.hardware import choose_device, matrix_dtype
 from m6.train.optimizer import Optimizers
@@ -68,6 +69,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
     optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices)
     start = checkpoint.resume(folder, task.model, optimizers)
     metrics = Metrics(folder / "metrics.jsonl", start + 1)  # rows are named by finished updates
+    accelerate(task.model, config, device)
     check = Check(name, at_once=device.type == "cpu")
     batches = arriving(task, config, start, device)
     window = Window(device, dtype)

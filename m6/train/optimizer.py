@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from m6.config import UserError
 from m6.train.config import OptimizerConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration
@@ -89,6 +90,18 @@ def rate_at(step: int, num_steps: int, config: OptimizerConfig) -> float:
     return float(np.interp((step + 1) / num_steps, done, rate))
 
 
+def _adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW with states as the config says. UserError where 8-bit ones are asked for without torchao."""
+    if config.states == "float32":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError:
+        raise UserError("optimizer.states '8bit' needs torchao: pip install 'open-m6[fast]'") from None
+    states: torch.optim.Optimizer = AdamW8bit(groups, lr=config.learning_rate, betas=config.betas)
+    return states
+
+
 class Optimizers:
     """All parameters of a model, split between Muon and AdamW.
 
@@ -104,13 +117,7 @@ class Optimizers:
         decayed = [p for name, p in named.items() if name not in with_muon and p.dim() >= 2]
         plain = [p for name, p in named.items() if name not in with_muon and p.dim() < 2]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        fused = all(parameter.is_floating_point() for parameter in self.parameters)
-        self.parts: list[tuple[torch.optim.Optimizer, float]] = [
-            (
-                torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused),
-                config.learning_rate,
-            )
-        ]
+        self.parts: list[tuple[torch.optim.Optimizer, float]] = [(_adamw(groups, config), config.learning_rate)]
         if with_muon:
             muon = Muon(
                 [named[name] for name in sorted(with_muon)],
@@ -129,7 +136,10 @@ class Optimizers:
         share = rate_at(step, self.num_steps, self.config)
         for optimizer, peak in self.parts:
             for group in optimizer.param_groups:
-                group["lr"] = peak * share
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(peak * share)
+                else:
+                    group["lr"] = peak * share
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return share
