@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
+CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
 """Logits held at once, about: what stays near the cores of a CPU, and what keeps those of a GPU busy."""
 CHUNK_MULTIPLE = 256
 """Labels of a chunk at the least: each chunk reads and writes the whole gradient of the weights."""

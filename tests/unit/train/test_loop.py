@@ -135,6 +135,14 @@ def test_metrics_tell_the_loss_of_every_objective(steps: Steps, tmp_path: Path) 
     objectives = {name for entry in DATA.mixture for name in entry.objectives}
     assert {name.removeprefix("loss/") for name in row if name.startswith("loss/")} == objectives
     assert row["tokens"] == steps[5].num_tokens
+    for name in ("padding_share", "stall_share", "mfu", "mfu_square"):
+        assert 0 <= row[name] < 1, name
+    assert row["tflops_per_second"] < row["tflops_per_second_square"]
+    assert row["tokens_per_second/text"] + row["tokens_per_second/image_patches"] == pytest.approx(
+        row["tokens_per_second"]
+    )
+    assert row["gradient_norm"] > 0
+    assert "mfu_datasheet" not in row  # no data sheet of a CPU
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(steps: Steps, tmp_path: Path) -> None:
