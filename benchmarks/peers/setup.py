@@ -1,7 +1,7 @@
 """Makes the peers' environments: python -m benchmarks.peers.setup [--into FOLDER] [--only PEER ...]
 
 Each is a virtual environment of its own, for they do not agree on the versions of what they need; together they take
-about 4 GB. One that is whole is left as it is.
+about 5 GB. One that is whole is left as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ PACKAGES = {
     "data-juicer": (("torch==2.13.0",), ("py-data-juicer==1.6.1", "selectolax", "ftfy", "emoji")),
     "datatrove": (("datatrove[io,processing]==0.10.1", "lxml_html_clean"),),
     "img2dataset": (("img2dataset==1.47.0",),),
+    "transformers": (("torch==2.13.0",), ("transformers==5.23.0",)),
 }
 READY = ".ready"
 

@@ -6,13 +6,19 @@ may change across a resume. With several ranks each takes every `world`-th sampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch, pack
 from m6.tokenizer.vocabulary import Vocabulary
+
+B = TypeVar("B")
 
 
 class Steps(Dataset[Batch]):
@@ -42,3 +48,24 @@ def batches(steps: Dataset[Batch], start: int, stop: int, num_workers: int) -> I
         prefetch_factor=4 if num_workers else None,
     )
     return iter(loader)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch with its tensors on a CUDA device. They leave from pinned memory, so nothing waits for them here."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(moved, value))
+        return value.pin_memory().to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+    return replace(batch, **{field.name: moved(getattr(batch, field.name)) for field in fields(batch)})
+
+
+def one_ahead(batches: Iterable[B]) -> Iterator[B]:
+    """The same batches; each is asked for while the one before it is in use."""
+    ahead: list[B] = []
+    for batch in batches:
+        ahead.append(batch)
+        if len(ahead) == 2:
+            yield ahead.pop(0)
+    yield from ahead

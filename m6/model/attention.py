@@ -10,7 +10,9 @@ painted stands at the cell that it predicts, not at the one it shows, so that po
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from m6.model.config import ModelConfig
-from m6.model.masks import Mask
+from m6.model.masks import Mask, PieceMask
 
 PLANE_BASE = 100.0  # rows and columns run to some tens, far fewer than words
 
@@ -57,20 +59,43 @@ def rotary(position: Tensor, head_size: int, base: float) -> Tensor:
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """Turns the pairs (2 i, 2 i + 1) of x [B, T, .., K] by rotation [B, T, K / 2]."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    turned = pairs * rotation.view(*rotation.shape[:2], *([1] * (x.dim() - 3)), rotation.shape[-1])
-    return torch.view_as_real(turned).flatten(-2).type_as(x)
+    rotation = rotation.view(*rotation.shape[:2], *([1] * (x.dim() - 3)), rotation.shape[-1])
+    pairs = x.float().unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():  # which makes no kernels of complex numbers
+        cosine, sine = torch.view_as_real(rotation).unbind(-1)
+        even, odd = pairs.unbind(-1)
+        return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), -1).flatten(-2).type_as(x)
+    return torch.view_as_real(torch.view_as_complex(pairs) * rotation).flatten(-2).type_as(x)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask | None) -> Tensor:
-    """Scaled dot-product attention [B, H, T, K] under either form of mask; None lets every query see every key."""
+    """Scaled dot-product attention [B, H, T, K] under any form of mask; None lets every query see every key."""
+    if isinstance(mask, PieceMask):
+        return _attend_in_pieces(query, key, value, mask)
     if isinstance(mask, BlockMask):
-        return flex_attention(query, key, value, block_mask=mask)
+        attention = _compiled_flex_attention() if query.is_cuda else flex_attention
+        mixed: Tensor = attention(query, key, value, block_mask=mask)
+        return mixed
     if mask is not None and query.dtype == torch.bfloat16 and query.device.type == "cpu":
         # The fused kernel of the CPU leaves the matrix units idle on its way back: written out it takes half the time.
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + mask.to(query.dtype)
         return scores.softmax(dim=-1) @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+@functools.cache
+def _compiled_flex_attention() -> Any:
+    """Without being compiled it would make the whole matrix of scores."""
+    return torch.compile(flex_attention, dynamic=True)
+
+
+@torch.compiler.disable
+def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor, mask: PieceMask) -> Tensor:
+    batch, heads, length, size = query.shape
+    ends_met = [x.transpose(1, 2).reshape(1, -1, heads, size).transpose(1, 2) for x in (query, key, value)]
+    pieces = zip(*(x.split(mask.lengths, dim=2) for x in ends_met), mask.masks, strict=True)
+    mixed = torch.cat([attend(*piece).transpose(1, 2) for piece in pieces], dim=1)
+    return mixed.view(batch, length, heads, size).transpose(1, 2)
 
 
 class Attention(nn.Module):

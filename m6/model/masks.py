@@ -23,13 +23,25 @@ CPU. Both are built here, from the same three tensors.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-Mask: TypeAlias = Tensor | BlockMask
+
+@dataclass(frozen=True)
+class PieceMask:
+    """The rule for rows laid end to end and cut where a sample ends: what lies between two samples is never computed,
+    which is most of a packed row."""
+
+    lengths: list[int]  # of the pieces, in order; B * T together
+    masks: list[Tensor]  # [1, 1, L, L] float32 each, 0 or minus infinity, to be added to the scores
+
+
+Mask: TypeAlias = Tensor | BlockMask | PieceMask
 
 
 def boolean_mask(sample: Tensor, branch: Tensor, causal: Tensor) -> Tensor:
@@ -57,10 +69,21 @@ def block_mask(sample: Tensor, branch: Tensor, causal: Tensor) -> BlockMask:
     return create_block_mask(rule, batch, None, length, length, device=str(sample.device))
 
 
+def piece_mask(sample: Tensor, branch: Tensor, causal: Tensor) -> PieceMask:
+    """The same rule piece by piece; arguments as `boolean_mask`. Padding is a piece too, that sees itself."""
+    length = sample.shape[1]
+    begins = F.pad(sample[:, 1:] != sample[:, :-1], (1, 0), value=True)  # a row begins a piece
+    starts = begins.flatten().nonzero().flatten().tolist()
+    ends = [*starts[1:], sample.numel()]
+    masks = []
+    for start, end in zip(starts, ends, strict=True):
+        row, first = divmod(start, length)
+        span = slice(first, first + end - start)
+        allowed = boolean_mask(*(part[row : row + 1, span] for part in (sample, branch, causal)))
+        masks.append(torch.zeros(allowed.shape).masked_fill_(~allowed, -torch.inf))
+    return PieceMask([end - start for start, end in zip(starts, ends, strict=True)], masks)
+
+
 def build_mask(sample: Tensor, branch: Tensor, causal: Tensor) -> Mask:
-    """The mask in the form that the device of the tensors is best at: blocks on CUDA, else 0 or minus infinity to be
-    added to the scores, which every layer would make of a boolean mask again."""
-    if sample.is_cuda:
-        return block_mask(sample, branch, causal)
-    allowed = boolean_mask(sample, branch, causal)
-    return torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
+    """The mask in the form that the device of the tensors is best at: blocks on CUDA, else a mask for each sample."""
+    return block_mask(sample, branch, causal) if sample.is_cuda else piece_mask(sample, branch, causal)

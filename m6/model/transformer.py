@@ -60,7 +60,7 @@ class Block(nn.Module):
         [B, T] bool, what is not padding; only experts ask for it."""
         x = x + self.attention(self.attention_norm(x), rotation, mask, cache)
         if at is not None:
-            x = x.flatten(0, 1)[at]
+            x = x.flatten(0, 1).index_select(0, at.clamp(min=0))
             real = real.flatten()[at] & (at >= 0) if real is not None else None
         normed = self.ffn_norm(x)
         return x + (self.ffn(normed, real) if isinstance(self.ffn, MixtureOfExperts) else self.ffn(normed))

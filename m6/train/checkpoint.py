@@ -62,13 +62,19 @@ def resume(folder: Path, model: nn.Module, optimizers: Optimizers) -> int:
 
 
 def flatten_state(states: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """Optimizer states as named tensors, which is all they hold beside the settings of the config."""
-    return {
-        f"{part}.{index}.{key}": value.contiguous()
-        for part, state in enumerate(states)
-        for index, values in state["state"].items()
-        for key, value in values.items()
-    }
+    """Optimizer states as named tensors, which is all they hold beside the settings of the config. An 8-bit state of
+    torchao is three: its codes, their scales and the table of values."""
+    flat: dict[str, Tensor] = {}
+    for part, state in enumerate(states):
+        for index, values in state["state"].items():
+            for key, value in values.items():
+                name = f"{part}.{index}.{key}"
+                if hasattr(value, "__tensor_flatten__"):
+                    inner, _ = value.__tensor_flatten__()
+                    flat |= {f"{name}.{field}": getattr(value, field).contiguous() for field in inner}
+                else:
+                    flat[name] = value.contiguous()
+    return flat
 
 
 def unflatten_state(tensors: dict[str, Tensor], states: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -76,8 +82,23 @@ def unflatten_state(tensors: dict[str, Tensor], states: list[dict[str, Any]]) ->
     restored = [{"state": {}, "param_groups": state["param_groups"]} for state in states]
     for name, tensor in tensors.items():
         part, index, key = name.split(".", 2)
-        restored[int(part)]["state"].setdefault(int(index), {})[key] = tensor
+        values = restored[int(part)]["state"].setdefault(int(index), {})
+        key, _, field = key.partition(".")
+        if field:
+            values.setdefault(key, {})[field] = tensor
+        else:
+            values[key] = tensor
+    for state in restored:
+        for values in state["state"].values():
+            values |= {key: _eight_bit(value) for key, value in values.items() if isinstance(value, dict)}
     return restored
+
+
+def _eight_bit(fields: dict[str, Tensor]) -> Tensor:
+    from torchao.optim.subclass_8bit import OptimState8bit
+
+    state: Tensor = OptimState8bit(**fields, signed=bool(fields["qmap"].min() < 0))
+    return state
 
 
 def _sync_file(path: Path) -> None:

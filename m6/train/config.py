@@ -18,6 +18,8 @@ class OptimizerConfig(Config):
     """Peak rate of Muon; 0 gives every parameter to AdamW."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the first and second moment in AdamW."""
+    states: Literal["float32", "8bit"] = "float32"
+    """Numbers in which AdamW keeps its two moments; 8 bit, by blocks with a scale each, needs the extra "fast"."""
     momentum: float = 0.95
     """Momentum of Muon."""
     weight_decay: float = 0.0
@@ -55,9 +57,18 @@ class LoopConfig(Config):
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: int = 0
     """Threads of the computation; 0 takes one a core. A bit-exact resume needs the same number."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it is computed; "auto" takes CUDA if there is any."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Numbers of the matrix products; weights and their updates are float32 always. "auto" takes bfloat16 where the
-    processor has units for it (AMX), else float32."""
+    """Numbers of the matrix products; weights and their updates are float32 always. "auto" takes bfloat16 on CUDA and
+    where the processor has units for it (AMX), else float32."""
+    compile: bool = False
+    """Compiles the blocks of the transformer; the first steps then take longer."""
+    checkpointing: Literal["none", "selective", "full"] = "none"
+    """Activations of the blocks that are computed again on the way back, to save memory: none, all but the results of
+    products and attention, or all."""
+    float8: bool = False
+    """Matrix products of the blocks in float8, on a Hopper GPU; needs the extra "fast"."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rates and schedule."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m6.config import UserError
-from m6.data.loader import Steps, batches
+from m6.data.loader import Steps, batches, to_device
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch
 from m6.model.config import ModelConfig
@@ -23,8 +23,12 @@ from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train.config import PretrainStage
-from m6.train.loop import Task, matrix_dtype, prepare_cpu, train
+from m6.train.cross_entropy import linear_cross_entropy
+from m6.train.hardware import choose_device, matrix_dtype, prepare_cpu
+from m6.train.loop import Task, train
 from m6.train.routing import routing_figures, routing_loss, update_bias
+from m6.train.throughput import batch_counts
+from m6.train.window import Figures
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
@@ -32,24 +36,20 @@ LABELS_MULTIPLE = 256
 """Labels are filled up to a multiple of this many: a kernel is made anew for every size of a matrix it meets."""
 
 
-def token_losses(model: Transformer, batch: Batch) -> Tensor:
-    """Cross-entropy [N], nats, of every label of a batch, unweighted."""
-    mask = build_mask(batch.sample, batch.branch, batch.causal)
-    count = len(batch.labels)
-    at = F.pad(batch.label_at, (0, -count % LABELS_MULTIPLE), value=-1)
-    real = batch.sample >= 0
-    logits = model.logits(model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=real))
-    return F.cross_entropy(logits[:count].float(), batch.labels, reduction="none")
-
-
-def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, Figures]:
     """The weighted mean over labels, and the plain sum and count of each objective; experts add theirs to both."""
-    losses = token_losses(model, batch)
-    figures = routing_figures(model, batch)
+    mask = build_mask(batch.sample, batch.branch, batch.causal)
+    fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
+    at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
+    shares = F.pad(batch.weights / batch.weights.sum(), fill)
+    hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=batch.sample >= 0)
+    loss, losses = linear_cross_entropy(hidden, model.embedding.weight, labels, shares)
+    losses = losses[: len(batch.labels)]
+    figures: Figures = dict(routing_figures(model, batch))
     for index, name in enumerate(batch.objectives):
         chosen = batch.objective == index
-        figures[f"loss/{name}"] = (float(losses.detach()[chosen].sum()), float(chosen.sum()))
-    return (losses * batch.weights).sum() / batch.weights.sum() + routing_loss(model), figures
+        figures[f"loss/{name}"] = (losses.where(chosen, 0.0).sum(), chosen.sum())
+    return loss + routing_loss(model), figures
 
 
 def muon_matrices(model: Transformer) -> tuple[str, ...]:
@@ -91,10 +91,11 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
         model=model,
         loss=lambda batch: batch_loss(model, batch),
         batches=lambda start, stop, workers: batches(steps, start, stop, workers),
-        tokens=lambda batch: batch.num_tokens,
+        counts=lambda batch: batch_counts(batch, model_config, vocabulary),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
         after_step=lambda: update_bias(model),
+        move=to_device,
     )
     folder = run.stage("pretrain")
     train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
@@ -105,5 +106,5 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
         "tokens": round(sum(row["tokens"] for row in rows)),
         "tokens_per_second": round(median(row["tokens_per_second"] for row in rows), 1),
         "loss": rows[-1]["loss"],
-        "precision": str(matrix_dtype(stage.loop.precision)).removeprefix("torch."),
+        "precision": str(matrix_dtype(stage.loop.precision, choose_device(stage.loop.device))).removeprefix("torch."),
     }

@@ -21,10 +21,9 @@ from torch import Tensor
 from m6.data.packing import Batch
 from m6.model.experts import Routing
 from m6.model.transformer import Transformer
+from m6.train.window import Figures
 
 MODALITIES = ("text", "patch", "code")
-
-Figures = dict[str, tuple[float, float]]
 
 
 def routing_loss(model: Transformer) -> Tensor | float:
@@ -84,12 +83,11 @@ def layer_figures(routing: Routing, kinds: Tensor) -> Figures:
             ])
         )  # fmt: skip
     balance, z = routing.balance_loss.float(), routing.z_loss.float()
-    values = torch.cat([*rows, torch.stack([balance, z])]).tolist()  # one wait for the device
-    figures: Figures = {"balance": (values[-2], 1.0), "z": (values[-1], 1.0)}
-    for index, suffix in enumerate(("", *(f"/{name}" for name in MODALITIES))):
-        imbalance, dropped, total, tokens = values[4 * index : 4 * index + 4]
-        if tokens:
-            figures[f"load{suffix}"] = (imbalance, 1.0)
-            figures[f"dropped{suffix}"] = (dropped, tokens)
-            figures[f"entropy{suffix}"] = (total, tokens)
+    figures: Figures = {"balance": (balance, 1.0), "z": (z, 1.0)}
+    for suffix, row in zip(("", *(f"/{name}" for name in MODALITIES)), rows, strict=True):
+        imbalance, dropped, total, tokens = row.unbind()
+        there = tokens.clamp(max=1.0)  # a modality that a batch has nothing of is left out of the mean
+        figures[f"load{suffix}"] = (imbalance * there, there)
+        figures[f"dropped{suffix}"] = (dropped, tokens)
+        figures[f"entropy{suffix}"] = (total, tokens)
     return figures

@@ -20,7 +20,9 @@ from m6.data.mixture import shuffled
 from m6.run import Run, progress, read_metrics
 from m6.shards import Shards, write_shards
 from m6.train.config import VQGANStage
-from m6.train.loop import Task, prepare_cpu, train
+from m6.train.hardware import prepare_cpu
+from m6.train.loop import Task, train
+from m6.train.window import Figures
 from m6.vqgan.model import VQGAN
 
 ENCODE_BATCH = 64
@@ -88,12 +90,12 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     model = VQGAN(stage.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def loss(batch: tuple[tuple[str, ...], np.ndarray]) -> tuple[Tensor, dict[str, tuple[float, float]]]:
-        images = to_tensor(batch[1])
+    def loss(batch: tuple[tuple[str, ...], np.ndarray]) -> tuple[Tensor, Figures]:
+        images = to_tensor(batch[1]).to(next(model.parameters()).device)
         restored, _ = model(images)
         error = restored - images
         with torch.no_grad():
-            quality = float(psnr(images, restored.clamp(-1, 1)).mean())
+            quality = psnr(images, restored.clamp(-1, 1)).mean()
         return error.square().mean() + L1_WEIGHT * error.abs().mean(), {"psnr": (quality, 1.0)}
 
     def batches(start: int, stop: int, workers: int) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
@@ -107,12 +109,12 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
         model=model,
         loss=loss,
         batches=batches,
-        tokens=lambda batch: len(batch[0]),
+        counts=lambda batch: {"tokens": len(batch[0])},
         describe=lambda batch: ", ".join(batch[0]),
     )
     folder = run.stage("vqgan")
     train(task, stage.loop, folder, "vqgan", run.config.model_dump(mode="json"))
-    codebook = encode_corpus(model, run.folder / "corpus", folder / "codes")
+    codebook = encode_corpus(model.cpu(), run.folder / "corpus", folder / "codes")
     rows = read_metrics(folder / "metrics.jsonl")
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

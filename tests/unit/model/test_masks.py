@@ -1,8 +1,10 @@
 """The mask rule against its drawing, and its two forms against each other."""
 
 import torch
+from torch.nn import functional as F
 
-from m6.model.masks import block_mask, boolean_mask
+from m6.model.attention import attend
+from m6.model.masks import PieceMask, block_mask, boolean_mask, piece_mask
 
 DRAWING = """
 x x . . . . . . .
@@ -35,3 +37,20 @@ def test_block_mask_allows_the_same() -> None:
         for q in range(length)
     ]
     assert torch.equal(torch.tensor(asked), boolean_mask(SAMPLE, BRANCH, CAUSAL)[0, 0])
+
+
+def test_attention_in_pieces_is_attention_under_the_whole_mask() -> None:
+    """Values and gradients, in float64; the second row begins as the first ends, and both end in padding."""
+    sample = torch.cat([SAMPLE, torch.full((1, 3), 2), torch.full((1, 2), -1)], dim=1).repeat(2, 1)
+    branch, causal = (F.pad(part, (0, 5)).repeat(2, 1) for part in (BRANCH, CAUSAL))
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randn(3, 2, 4, sample.shape[1], 8, generator=generator, dtype=torch.float64).requires_grad_()
+    query, key, value = given.unbind()
+    whole = attend(query, key, value, boolean_mask(sample, branch, causal))
+    mask = piece_mask(sample, branch, causal)
+    pieces = attend(query, key, value, PieceMask(mask.lengths, [one.double() for one in mask.masks]))
+    assert mask.lengths == [7, 2, 3, 2] * 2
+    torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-13)
+    upstream = torch.randn(whole.shape, generator=generator, dtype=torch.float64)
+    gradients = [torch.autograd.grad(mixed, given, upstream)[0] for mixed in (pieces, whole)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-13)

@@ -20,8 +20,11 @@ from m6.run import read_metrics
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import checkpoint
 from m6.train.config import LoopConfig, OptimizerConfig
-from m6.train.loop import NonFiniteLossError, Task, matrix_dtype, train
+from m6.train.hardware import matrix_dtype
+from m6.train.loop import NonFiniteLossError, Task, train
 from m6.train.pretrain import batch_loss, muon_matrices
+from m6.train.throughput import batch_counts
+from m6.train.window import Figures
 from tests.unit.small_corpus import tokenizer, write_corpus
 
 DATA = DataConfig(
@@ -61,7 +64,7 @@ def make_task(steps: Steps, *, stop_at: int | None = None) -> Task[Batch]:
         model=model,
         loss=lambda batch: batch_loss(model, batch),
         batches=interrupted,
-        tokens=lambda batch: batch.num_tokens,
+        counts=lambda batch: batch_counts(batch, SIZE, steps.vocabulary),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
     )
@@ -132,6 +135,14 @@ def test_metrics_tell_the_loss_of_every_objective(steps: Steps, tmp_path: Path) 
     objectives = {name for entry in DATA.mixture for name in entry.objectives}
     assert {name.removeprefix("loss/") for name in row if name.startswith("loss/")} == objectives
     assert row["tokens"] == steps[5].num_tokens
+    for name in ("padding_share", "stall_share", "mfu", "mfu_square"):
+        assert 0 <= row[name] < 1, name
+    assert row["tflops_per_second"] < row["tflops_per_second_square"]
+    assert row["tokens_per_second/text"] + row["tokens_per_second/image_patches"] == pytest.approx(
+        row["tokens_per_second"]
+    )
+    assert row["gradient_norm"] > 0
+    assert "mfu_datasheet" not in row  # no data sheet of a CPU
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(steps: Steps, tmp_path: Path) -> None:
@@ -139,7 +150,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(
     sound = task.loss
     count = iter(range(100))
 
-    def loss(batch: Batch) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+    def loss(batch: Batch) -> tuple[Tensor, Figures]:
         value, figures = sound(batch)
         return (value * float("nan") if next(count) == 3 else value), figures
 

@@ -1,0 +1,60 @@
+"""Our training step, as a program under measurement: python -m benchmarks.step FILE VOCABULARY KIND [--memory]
+
+FILE is one of `benchmarks.mixed`, VOCABULARY its number of ids, KIND dense or experts. Forward, backward, clipping and
+one update on each batch, by the parts of the real loop, in float32. AdamW alone, since the peers have no Muon.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.mixed import PATCH_SIZE, read_batches
+from benchmarks.peers.resident import peak_of_work, resident
+from benchmarks.peers.serve import serve
+from m6.data.packing import Batch
+from m6.model.config import ExpertsConfig, ModelConfig
+from m6.model.transformer import Transformer
+from m6.train.config import OptimizerConfig
+from m6.train.hardware import prepare_cpu
+from m6.train.optimizer import Optimizers
+from m6.train.pretrain import batch_loss
+
+TINY = ModelConfig(num_layers=6, hidden_size=256, num_heads=8, ffn_size=1024, patch_size=PATCH_SIZE)
+"""The size that is measured."""
+EXPERTS = ExpertsConfig(num_experts=8)
+"""Top-1, nothing dropped: what a token passes is as wide as in the dense model."""
+
+
+class Step:
+    """A model and its optimizer; `run` trains on some batches and returns their real tokens."""
+
+    def __init__(self, vocabulary: int, with_experts: bool) -> None:
+        prepare_cpu(0)
+        torch.manual_seed(0)
+        config = TINY.model_copy(update={"experts": EXPERTS}) if with_experts else TINY
+        self.model = Transformer(config, vocabulary).train()
+        self.optimizers = Optimizers(self.model, OptimizerConfig(learning_rate=1e-4, muon_learning_rate=0.0), 10**6)
+
+    def run(self, batches: list[Batch]) -> int:
+        for batch in batches:
+            loss, _ = batch_loss(self.model, batch)
+            loss.backward()
+            norm = self.optimizers.clip()
+            assert (loss + norm).isfinite()
+            self.optimizers.step(10**5)
+        return sum(batch.num_tokens for batch in batches)
+
+
+def main(path: str, vocabulary: str, kind: str, *memory: str) -> None:
+    """Serve; with `--memory`, what is answered is the peak of a step in KiB, over what was resident before."""
+    batches = read_batches(Path(path))
+    before = resident()
+    step = Step(int(vocabulary), kind == "experts")
+    serve(lambda: peak_of_work(lambda: step.run(batches), before) if memory else step.run(batches))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,142 @@
+"""The benchmark of the training step: ours beside transformers, packed beside padded, experts beside dense.
+
+    python -m benchmarks.train_step [--smoke] [--json FILE] [--only KEY ...] [--runs N]
+
+All programs train on the same samples of the mixed corpus with the same labels, at the same size, in float32, with as
+many threads as there are cores. Figures are real tokens, without padding, by seconds of the clock; a ratio is taken
+within a pair of runs. `memory_vs_hf` is a cost: the peak of a step over what was resident before the model was made,
+ours by that of transformers with packed rows. `--smoke` is one run on a few samples, whose figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.mixed import write_batches
+from benchmarks.rows import Row, hardware, row, table, write_json
+from benchmarks.runners import ROOT, Run, Runner, paired, peer_python, say
+from m6.config import UserError, nearest
+from m6.data.config import DataConfig
+
+CONTEXT = DataConfig().row_length
+NUM_BATCHES = 2  # steps of one run
+PEER = "transformers"
+CONTESTANTS = {
+    "ours": ("packed", "dense"),
+    "ours_padded": ("padded", "dense"),
+    "ours_experts": ("packed", "experts"),
+    "hf": ("packed", "dense"),
+    "hf_padded": ("padded", "dense"),
+    "hf_experts": ("packed", "experts"),
+}
+"""Layout of the rows and kind of the model."""
+KEYS = {
+    "mixed_vs_hf_padded": ("ours", "hf_padded"),
+    "mixed_vs_hf_packed": ("ours", "hf"),
+    "packed_vs_padded": ("ours", "ours_padded"),
+    "moe_vs_dense": ("ours_experts", "ours"),
+    "moe_vs_hf_eager": ("ours_experts", "hf_experts"),
+    "memory_vs_hf": ("ours", "hf"),
+}
+"""Who is measured beside whom."""
+
+
+def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False) -> list[Row]:
+    """The rows of these keys, or of all. UserError for an unknown key."""
+    for key in only:
+        if key not in KEYS:
+            raise UserError(f"benchmarks: no key {key!r}{nearest(key, KEYS)}")
+    keys = [key for key in KEYS if not only or key in only]
+    python = peer_python(PEER)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        vocabulary = write_batches(folder, CONTEXT, 1 if smoke else NUM_BATCHES, smoke).size
+        commands = {who: _command(who, folder, vocabulary, python) for who in CONTESTANTS}
+        speed = [key for key in keys if key != "memory_vs_hf"]
+        rows = _speed(speed, commands, 1 if smoke else runs) if speed else []
+        return rows + (_memory(commands, 1 if smoke else runs) if "memory_vs_hf" in keys else [])
+
+
+def _command(who: str, folder: Path, vocabulary: int, python: Path | None) -> list[str]:
+    """How a contestant is started; empty for one whose environment is missing."""
+    layout, kind = CONTESTANTS[who]
+    given = [str(folder / f"{layout}.pt"), str(vocabulary), kind]
+    if who.startswith("ours"):
+        return [sys.executable, "-m", "benchmarks.step", *given]
+    return [str(python), str(ROOT / "benchmarks/peers/transformers_step.py"), *given] if python else []
+
+
+def _threads() -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)}
+
+
+def _speed(keys: Sequence[str], commands: dict[str, list[str]], runs: int) -> list[Row]:
+    taking_part = [who for who in CONTESTANTS if commands[who] and any(who in KEYS[key] for key in keys)]
+    say(f"measuring {', '.join(keys)}: {', '.join(taking_part)}")
+    with contextlib.ExitStack() as stack:
+        found = paired({who: stack.enter_context(Runner(commands[who], _threads())) for who in taking_part}, runs)
+    rates = {who: [_rate(one) for one in runs_of] for who, runs_of in found.items()}
+    rows = []
+    for key in keys:
+        own, other = KEYS[key]
+        tokens = found[own][0].kept
+        rows.append(
+            _row(key, rates[own], "tokens/s", rates.get(other, ()), note=f"{tokens:,} tokens a run, by the clock")
+        )
+    return rows
+
+
+def _memory(commands: dict[str, list[str]], runs: int) -> list[Row]:
+    """The peak of a step; each run is a process of its own."""
+    peaks: dict[str, list[float]] = {"ours": [], "hf": []}
+    for who, found in peaks.items():
+        for _ in range(runs if commands[who] else 0):
+            with Runner([*commands[who], "--memory"], _threads()) as runner:
+                found.append(runner.run().kept / 2**10)
+    ratios = [own / other for own, other in zip(peaks["ours"], peaks["hf"], strict=False)]
+    return [_row("memory_vs_hf", peaks["ours"], "MiB", peaks["hf"], ratios, "a cost: less is better")]
+
+
+def _row(
+    key: str, ours: Sequence[float], unit: str, peer: Sequence[float], ratios: Sequence[float] = (), note: str = ""
+) -> Row:
+    name = PEER if KEYS[key][1].startswith("hf") else f"open-m6, {' '.join(CONTESTANTS[KEYS[key][1]])}"
+    made = row(
+        key, ours, unit, peer=peer, peer_name=name, ratios=ratios, note=note if peer else f"{note}; not available"
+    )
+    return Row(**{**made, "command": f"python -m benchmarks.train_step --only {key}"})
+
+
+def _rate(run: Run) -> float:
+    return run.kept / run.wall
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure, print, write; see the top of this file. 2 for what is wrong with the call."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.train_step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--smoke", action="store_true", help="one run on a few samples")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
+    parser.add_argument("--only", nargs="+", default=(), metavar="KEY", help="measure these keys alone")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="paired runs, of which medians are taken (5)")
+    given = parser.parse_args(words)
+    try:
+        rows = run(given.only, runs=given.runs, smoke=given.smoke)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{hardware()}\n{table(rows)}")
+    if given.json:
+        write_json(given.json, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

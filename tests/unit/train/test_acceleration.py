@@ -1,0 +1,147 @@
+"""Compiled and recomputed blocks learn what plain ones learn; packs of any length share the graphs; refusals."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from m6.config import UserError
+from m6.data.packing import pack
+from m6.model.config import ExpertsConfig, ModelConfig
+from m6.model.transformer import Transformer
+from m6.train import checkpoint
+from m6.train.acceleration import accelerate
+from m6.train.config import LoopConfig, OptimizerConfig
+from m6.train.hardware import choose_device
+from m6.train.optimizer import Optimizers
+from m6.train.pretrain import batch_loss
+from tests.unit.data.examples import VOCABULARY, mixed_samples
+
+CPU = torch.device("cpu")
+SIZE = ModelConfig(num_layers=3, hidden_size=32, num_heads=2, ffn_size=64)
+
+
+def gradients(config: LoopConfig, size: ModelConfig = SIZE) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    model = Transformer(size, VOCABULARY.size).train()
+    accelerate(model, config, CPU)
+    batch_loss(model, pack(mixed_samples(), VOCABULARY, 8, 64))[0].backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("with_experts", [False, True])
+@pytest.mark.parametrize("how", ["selective", "full"])
+def test_recomputed_gradients_are_the_same_to_the_bit(how: str, with_experts: bool) -> None:
+    size = SIZE.model_copy(update={"experts": ExpertsConfig(num_experts=4 if with_experts else 1, every=2)})
+    expected = gradients(LoopConfig(), size)
+    found = gradients(LoopConfig(checkpointing=how), size)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_selective_computes_no_product_twice_and_full_all_of_them() -> None:
+    """PyTorch counts products on both ways: 1 forward, 2 back, and 1 more for what is recomputed."""
+    totals = {}
+    for how in ("none", "selective", "full"):
+        with FlopCounterMode(display=False) as counter:
+            gradients(LoopConfig(checkpointing=how))
+        totals[how] = counter.get_total_flops()
+    assert totals["selective"] == totals["none"]
+    assert totals["full"] > 1.1 * totals["none"]  # the output layer and the loss are not recomputed
+
+
+def saved_bytes(how: str) -> int:
+    """What is kept for the way back, each storage once."""
+    model = Transformer(SIZE, VOCABULARY.size).train()
+    accelerate(model, LoopConfig(checkpointing=how), CPU)
+    kept: dict[int, int] = {}
+
+    def pack_tensor(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack_tensor, lambda tensor: tensor):
+        batch_loss(model, pack(mixed_samples(), VOCABULARY, 8, 64))
+    return sum(kept.values())
+
+
+def test_full_keeps_least() -> None:
+    assert saved_bytes("full") < 0.6 * saved_bytes("none")
+
+
+def test_packs_of_any_length_are_compiled_once() -> None:
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    model = Transformer(SIZE, VOCABULARY.size).train()
+    plain = Transformer(SIZE, VOCABULARY.size).train()
+    plain.load_state_dict(model.state_dict())
+    accelerate(model, LoopConfig(compile=True), CPU, backend="eager")
+    graphs = torch._dynamo.utils.counters["stats"]
+    made = []
+    for row_length in (64, 96, 128, 0):  # 8 to 5 rows; a single row would be a graph of its own
+        batch = pack(4 * mixed_samples(), VOCABULARY, 8, row_length)
+        loss, expected = (batch_loss(one, batch)[0] for one in (model, plain))
+        torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+        loss.backward()
+        made.append(graphs["unique_graphs"])
+    assert made[-1] == made[0] > 0, made
+
+
+def test_8_bit_states_need_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = OptimizerConfig(states="8bit")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "torchao.optim", None)
+        with pytest.raises(UserError, match=r"needs torchao: pip install 'open-m6\[fast\]'"):
+            Optimizers(nn.Linear(64, 128), config, 10)
+
+
+def test_8_bit_states_go_on_from_a_checkpoint_and_learn_as_float32_ones_do(tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    batch = pack(mixed_samples(), VOCABULARY, 8, 64)
+
+    def updated(states: Literal["float32", "8bit"], stop_at: int = 0) -> tuple[float, Transformer]:
+        """The loss after eight updates; with a stop, the rest is done by a fresh model and optimizer."""
+        torch.manual_seed(0)
+        config = OptimizerConfig(states=states, muon_learning_rate=0.0)
+        model = Transformer(SIZE, VOCABULARY.size)
+        optimizers = Optimizers(model, config, 8)
+        for step in range(8):
+            if step == stop_at > 0:
+                checkpoint.save(tmp_path, step, model, optimizers, {}, keep=1)
+                model = Transformer(SIZE, VOCABULARY.size)
+                optimizers = Optimizers(model, config, 8)
+                assert checkpoint.resume(tmp_path, model, optimizers) == step
+            batch_loss(model, batch)[0].backward()
+            optimizers.clip()
+            optimizers.step(step)
+        return float(batch_loss(model, batch)[0]), model
+
+    unbroken, whole = updated("8bit")
+    resumed, again = updated("8bit", stop_at=4)
+    assert resumed == unbroken
+    assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), again.parameters(), strict=True))
+    assert unbroken == pytest.approx(updated("float32")[0], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (LoopConfig(float8=True), r"loop\.float8 needs an NVIDIA GPU of the Hopper kind or newer, this device is cpu"),
+        (LoopConfig(compile=True), r"loop\.compile is for the transformer; Linear has no blocks"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(config: LoopConfig, message: str) -> None:
+    model = Transformer(SIZE, 10) if config.float8 else nn.Linear(2, 2)
+    with pytest.raises(UserError, match=message):
+        accelerate(model, config, CPU)
+
+
+def test_cuda_where_there_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == CPU
+    with pytest.raises(UserError, match=r"loop\.device is 'cuda', but this PyTorch finds no CUDA device"):
+        choose_device("cuda")
