@@ -87,6 +87,7 @@ def figures(size: Size, length: int) -> dict[str, Any]:
         "parameters_by_part": parts,
         "active_parameters": sum(active.values()),
         "paper_parameters": size.said or None,
+        "paper_parameters_mark": size.said_mark if size.said else None,
         "computed_parameters": size.computed or None,
         "length": length,
         "forward_flops_per_token": forward,
@@ -127,7 +128,9 @@ def _page(name: str, found: dict[str, Any]) -> str:
     head = [f"{name}: {found['name']}" if found["name"] else name, f"layout {found['layout']}"]
     if found["paper_parameters"]:
         said, computed = found["paper_parameters"], found["computed_parameters"]
-        head.append(f"{amount(said)} weights by the paper (recalled), {amount(computed)} by its layout")
+        head.append(
+            f"{amount(said)} weights by the paper ({found['paper_parameters_mark']}), {amount(computed)} by its layout"
+        )
         head.append(f"{100 * (total / computed - 1):+.2f} % here")
     shape = [["layers", "hidden", "heads", "FFN", "vocabulary"]]
     names = ("num_layers", "hidden_size", "num_heads", "ffn_size", "vocab_size")

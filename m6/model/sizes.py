@@ -34,6 +34,7 @@ class Size(NamedTuple):
     layout: Mark
     name: str = ""  # what the paper calls it
     said: float = 0.0  # parameters, as the paper rounds them; 0 where it has no such model
+    said_mark: Mark = "recalled"
     computed: float = 0.0  # parameters that the recalled layout comes to
 
 
@@ -43,7 +44,8 @@ def _paper(name: str, layers: int, said: float, computed: float, *, hidden: int 
     model = ModelConfig(
         num_layers=layers, hidden_size=hidden, num_heads=heads, ffn_size=ffn, experts=chosen, patch_size=16
     )
-    return Size(model, PAPER_VOCABULARY, mark, name, said, computed)
+    confirmed = name in ("M6-10B", "M6-100B")  # the abstract names them
+    return Size(model, PAPER_VOCABULARY, mark, name, said, "confirmed" if confirmed else "recalled", computed)
 
 
 SIZES: dict[str, Size] = {

@@ -7,10 +7,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from m6.data.packing import pack
 from m6.model.config import ExpertsConfig, ModelConfig
-from m6.model.masks import boolean_mask
+from m6.model.flops import TRAINING, forward_flops
+from m6.model.masks import PieceMask, boolean_mask, build_mask
 from m6.model.transformer import Transformer
 from m6.train.pretrain import LABELS_MULTIPLE, batch_loss
-from m6.train.throughput import allowed_pairs, batch_counts, step_flops
+from m6.train.throughput import allowed_pairs, batch_counts
 from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 SIZE = ModelConfig(num_layers=2, hidden_size=32, num_heads=2, ffn_size=64, patch_size=4)
@@ -31,17 +32,22 @@ def test_plain_text_is_half_a_square() -> None:
 
 
 def test_flops_are_those_that_are_computed() -> None:
-    """PyTorch counts whole squares and padding, so all places count as tokens; pixels need no gradient."""
+    """Padding is computed too, so all places count as tokens, and of each sample the whole square; pixels need no
+    gradient."""
     batch = pack(mixed_samples(), VOCABULARY, 4, 64)
     rows, length = batch.ids.shape
     labels = len(batch.labels) + -len(batch.labels) % LABELS_MULTIPLE
     patches = len(batch.patch_at)
+    mask = build_mask(batch.sample, batch.branch, batch.causal)
+    assert isinstance(mask, PieceMask)
+    pairs = sum(piece**2 for piece in mask.lengths)
+    assert pairs < rows * length**2
     model = Transformer(SIZE, VOCABULARY.size)
     added = {torch.ops.aten.addmm_: lambda total, left, right, **_: 2 * left[0] * left[1] * right[1]}
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=added) as counter:
         batch_loss(model, batch)[0].backward()
-    ours = step_flops(
-        SIZE, VOCABULARY.size, tokens=rows * length, patches=patches, labels=labels, pairs=rows * length**2
+    ours = TRAINING * forward_flops(
+        SIZE, VOCABULARY.size, tokens=rows * length, patches=patches, labels=labels, pairs=pairs
     )
     assert counter.get_total_flops() == ours - 2 * patches * SIZE.hidden_size * 3 * SIZE.patch_size**2
 
@@ -49,8 +55,8 @@ def test_flops_are_those_that_are_computed() -> None:
 def test_an_expert_counts_where_a_token_passes() -> None:
     work = {"tokens": 100, "patches": 0, "labels": 10, "pairs": 1000}
     experts = SIZE.override({"experts": ExpertsConfig(num_experts=8, top_k=2, every=2).model_dump()})
-    more = step_flops(experts, VOCABULARY.size, **work) - step_flops(SIZE, VOCABULARY.size, **work)
-    assert more == 6 * 2 * 32 * 64 * 10  # in the last layer, which labels alone pass
+    more = forward_flops(experts, VOCABULARY.size, **work) - forward_flops(SIZE, VOCABULARY.size, **work)
+    assert more == 2 * 10 * (2 * 32 * 64 + 8 * 32)  # in the last layer, which labels alone pass; and its router
 
 
 def test_counts_of_modalities_add_up() -> None:
