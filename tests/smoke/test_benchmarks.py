@@ -109,3 +109,21 @@ def test_the_peak_is_that_of_all_processes() -> None:
     child = f"{hold}; import time; time.sleep(0.5)"
     parent = f"{hold}; import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     assert 200e6 < peak_of([sys.executable, "-c", parent]) < 260e6
+
+
+def test_smoke_of_the_training_step_without_peers(tmp_path: Path) -> None:
+    """Every key has a row with our figure; those beside our own other ways have a ratio too."""
+    command = [sys.executable, "-m", "benchmarks.train_step", "--smoke", "--json", str(tmp_path / "rows.json")]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "M6_PEERS": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
+    beside_peer = {"mixed_vs_hf_padded", "mixed_vs_hf_packed", "moe_vs_hf_eager", "memory_vs_hf"}
+    assert {one["key"] for one in rows} == {*beside_peer, "packed_vs_padded", "moe_vs_dense"}
+    for one in rows:
+        assert one["ours"] is not None
+        assert one["ours"] > 0
+        assert (one["ratio"] is None) == (one["key"] in beside_peer), one
+        assert one["command"] == f"python -m benchmarks.train_step --only {one['key']}"
+    assert f"transformers is missing: no {tmp_path / 'transformers'}" in done.stderr
