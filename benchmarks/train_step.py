@@ -22,9 +22,10 @@ from benchmarks.mixed import write_batches
 from benchmarks.rows import Row, hardware, row, table, write_json
 from benchmarks.runners import ROOT, Run, Runner, paired, peer_python, say
 from m6.config import UserError, nearest
+from m6.data.config import DataConfig
 
-CONTEXT = 512
-"""Tokens of a row, padded or packed: a usual context of models of this size. The longest sample has about 220."""
+CONTEXT = DataConfig().row_length
+"""Tokens of a row, padded or packed: those of recipes by default. Longer rows favour packing."""
 NUM_BATCHES = 2  # steps of one run
 PEER = "transformers"
 CONTESTANTS = {
