@@ -86,3 +86,12 @@ class ModelConfig(Config):
         if self.stem == "crops" and not self.backbone_folder:
             raise ValueError("stem 'crops' needs backbone_folder, the folder of a vision model")
         return self
+
+    @property
+    def expert_ffn_size(self) -> int:
+        """Inner width of an expert."""
+        return self.experts.ffn_size or self.ffn_size
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether the layer of that index, counted from 0, has experts in the place of its feed-forward."""
+        return self.experts.num_experts > 1 and (layer + 1) % self.experts.every == 0

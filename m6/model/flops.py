@@ -15,16 +15,11 @@ TRAINING = 3
 """FLOPs of a training step over those of its forward. Recomputing activations does not count as work."""
 
 
-def expert_layers(config: ModelConfig) -> int:
-    """Layers that have experts in the place of a feed-forward."""
-    return config.num_layers // config.experts.every if config.experts.num_experts > 1 else 0
-
-
 def parameters(config: ModelConfig, vocab_size: int, *, active: bool = False) -> dict[str, int]:
     """Weights by part; input and output share the embedding. With `active`, of experts those that one token passes.
     A backbone is not counted: it was trained elsewhere."""
     width, layers, experts = config.hidden_size, config.num_layers, config.experts
-    with_experts = expert_layers(config)
+    with_experts = sum(map(config.has_experts, range(layers)))
     chosen = experts.top_k * experts.prototypes if active else experts.num_experts
     return {
         "embedding": vocab_size * width,
@@ -32,7 +27,7 @@ def parameters(config: ModelConfig, vocab_size: int, *, active: bool = False) ->
         "picture input": _stem(config),
         "attention": layers * 4 * width**2,
         "feed-forward": (layers - with_experts) * 2 * width * config.ffn_size,
-        "experts": with_experts * chosen * 2 * width * (experts.ffn_size or config.ffn_size),
+        "experts": with_experts * chosen * 2 * width * config.expert_ffn_size,
         "routers": with_experts * experts.num_experts * width,
         "norms": (2 * layers + 1) * width,
     }
@@ -65,8 +60,8 @@ def forward_flops(
     through = 0.0
     for layer in range(layers):
         places = labels if layer == layers - 1 else tokens
-        if experts.num_experts > 1 and (layer + 1) % experts.every == 0:
-            inner = experts.top_k * experts.prototypes * (experts.ffn_size or config.ffn_size)
+        if config.has_experts(layer):
+            inner = experts.top_k * experts.prototypes * config.expert_ffn_size
             through += places * width * (2 * inner + experts.num_experts)  # the router looks at every expert
         else:
             through += places * width * 2 * config.ffn_size

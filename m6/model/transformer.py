@@ -32,11 +32,6 @@ class FeedForward(nn.Module):
         return self.down(F.gelu(self.up(x)))
 
 
-def has_experts(config: ModelConfig, layer: int) -> bool:
-    """Whether the layer of that index, counted from 0, has experts in the place of its feed-forward."""
-    return config.experts.num_experts > 1 and (layer + 1) % config.experts.every == 0
-
-
 class Block(nn.Module):
     """Attention and feed-forward or experts, each behind a norm and beside a residual path."""
 
@@ -45,7 +40,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(config.hidden_size, bias=False)
         self.attention = Attention(config)
         self.ffn_norm = nn.LayerNorm(config.hidden_size, bias=False)
-        self.ffn = MixtureOfExperts(config) if has_experts(config, layer) else FeedForward(config)
+        self.ffn = MixtureOfExperts(config) if config.has_experts(layer) else FeedForward(config)
 
     def forward(
         self,

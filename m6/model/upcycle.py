@@ -21,8 +21,6 @@ from torch import Tensor
 
 from m6.config import UserError
 from m6.model.config import ModelConfig
-from m6.model.experts.ffn import inner_size
-from m6.model.transformer import has_experts
 
 
 @torch.no_grad()
@@ -37,13 +35,13 @@ def upcycle(
     generator = torch.Generator().manual_seed(seed)
     state = dict(dense)
     for layer in range(config.num_layers):
-        if has_experts(config, layer):
+        if config.has_experts(layer):
             prefix = f"blocks.{layer}.ffn."
             up, down = (_take(state, f"{prefix}{name}.weight") for name in ("up", "down"))
-            if up.shape != (inner_size(config), config.hidden_size):
+            if up.shape != (config.expert_ffn_size, config.hidden_size):
                 raise UserError(
                     f"model.experts: the dense layer {layer} is {up.shape[1]} to {up.shape[0]} wide, an expert of this "
-                    f"config {config.hidden_size} to {inner_size(config)}; to upcycle they must be alike"
+                    f"config {config.hidden_size} to {config.expert_ffn_size}; to upcycle they must be alike"
                 )
             count = config.experts.num_experts
             state[f"{prefix}router.weight"] = router_std * torch.randn(

@@ -26,7 +26,7 @@ class Experts(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        count, width, inner = config.experts.num_experts, config.hidden_size, inner_size(config)
+        count, width, inner = config.experts.num_experts, config.hidden_size, config.expert_ffn_size
         self.kernel = config.experts.kernel
         self.up = nn.Parameter(torch.empty(count, inner, width))
         self.down = nn.Parameter(torch.empty(count, width, inner))
@@ -44,11 +44,6 @@ class Experts(nn.Module):
             if use_grouped(self.kernel, rows, up.shape[1]):
                 return grouped_mm(F.gelu(grouped_mm(rows, up, ends)), down, ends)
             return loop(rows, up, down, ends)
-
-
-def inner_size(config: ModelConfig) -> int:
-    """F of an expert."""
-    return config.experts.ffn_size or config.ffn_size
 
 
 def use_grouped(kernel: str, rows: Tensor, inner: int) -> bool:
