@@ -160,17 +160,9 @@ def _recipe_and_folder(verb: str, words: Sequence[str]) -> tuple[Recipe, Path]:
 
 def _load(name: str) -> tuple[Recipe, Path]:
     """The recipe of this name or path, or that of the run folder of this name; and where its run stands by default."""
-    from m6.config import UserError, load_recipe, recipe_names
-    from m6.recipes.recipe import Recipe
+    from m6.recipes.recipe import is_run_folder, named
 
-    if name not in recipe_names() and Path(name).is_dir():
-        if not (Path(name) / "config.json").exists():
-            raise UserError(f"{name}: not a run folder, it has no config.json")
-        return Recipe.read(Path(name) / "config.json"), Path(name)
-    recipe = load_recipe(name)
-    if not isinstance(recipe, Recipe):
-        raise UserError(f"{name}: recipe() returned {type(recipe).__name__}, it has to return a Recipe")
-    return recipe, Path("runs") / Path(name).stem
+    return named(name), Path(name) if is_run_folder(name) else Path("runs") / Path(name).stem
 
 
 def _asks_help(words: Sequence[str]) -> bool:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from m6.config import UserError, load_recipe, nearest, recipe_names
+from m6.config import UserError, nearest, recipe_names
 from m6.model.config import ModelConfig
 from m6.model.flops import TRAINING, causal_pairs, forward_flops, parameters
 from m6.model.sizes import SIZES, Size
-from m6.recipes.recipe import Recipe
+from m6.recipes.recipe import is_run_folder, named
 
 HELP = """\
 m6 show [SIZE] [--length TOKENS] [--json]: layers, weights, FLOPs and memory of a model.
@@ -52,16 +51,9 @@ def size_of(name: str) -> Size:
     """A size by its name, or that of a recipe or run folder with its vocabulary, image codes included."""
     if name in SIZES:
         return SIZES[name]
-    saved = Path(name) / "config.json"
-    if saved.is_file():
-        recipe = Recipe.read(saved)
-    elif name in recipe_names() or name.endswith(".py"):
-        loaded = load_recipe(name)
-        if not isinstance(loaded, Recipe):
-            raise UserError(f"{name}: recipe() returned {type(loaded).__name__}, it has to return a Recipe")
-        recipe = loaded
-    else:
+    if not (name in recipe_names() or name.endswith(".py") or is_run_folder(name)):
         raise UserError(f"show: no size {name!r}{nearest(name, SIZES)}, nor a recipe or a run folder of that name")
+    recipe = named(name)
     return Size(recipe.model, recipe.tokenizer.vocab_size + recipe.vqgan.model.num_codes, "ours")
 
 

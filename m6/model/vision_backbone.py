@@ -66,7 +66,7 @@ def load_vision_backbone(folder: str, channels: int) -> VisionBackbone:
     if not (path / "config.json").is_file():
         raise UserError(f"model.backbone_folder: {folder!r} holds no config.json; give the folder of a vision model")
     try:
-        model = AutoModel.from_pretrained(path, local_files_only=True)
+        model = AutoModel.from_pretrained(path, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"model.backbone_folder: {folder}: cannot be loaded ({reason})") from None

@@ -8,11 +8,12 @@ A recipe file is Python with a function `recipe()` that returns one of these; it
         return quickstart.recipe().override({"model.num_layers": 6})
 """
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import model_validator
 
-from m6.config import Config
+from m6.config import Config, UserError, load_recipe, recipe_names
 from m6.corpus.config import CorpusConfig
 from m6.model.config import ModelConfig
 from m6.tokenizer.config import TokenizerConfig
@@ -47,3 +48,20 @@ class Recipe(Config):
             if size % side:
                 raise ValueError(f"corpus.image_size {size} is not a multiple of {whose} patches, {side} pixels wide")
         return self
+
+
+def is_run_folder(name: str) -> bool:
+    """Whether a folder is meant; the recipes of the package go first."""
+    return name not in recipe_names() and Path(name).is_dir()
+
+
+def named(name: str) -> Recipe:
+    """The recipe of this name or path, or that of the run folder of this name. UserError if there is none."""
+    if is_run_folder(name):
+        if not (Path(name) / "config.json").exists():
+            raise UserError(f"{name}: not a run folder, it has no config.json")
+        return Recipe.read(Path(name) / "config.json")
+    recipe = load_recipe(name)
+    if not isinstance(recipe, Recipe):
+        raise UserError(f"{name}: recipe() returned {type(recipe).__name__}, it has to return a Recipe")
+    return recipe
