@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from m6.data.mixture import Mixture
-from m6.data.packing import Batch, pack
+from m6.data.packing import Batch, PatchGrid, pack
 from m6.tokenizer.vocabulary import Vocabulary
 
 B = TypeVar("B")
@@ -25,17 +25,17 @@ class Steps(Dataset[Batch]):
     """Step number -> Batch."""
 
     def __init__(
-        self, mixture: Mixture, vocabulary: Vocabulary, patch_size: int, rank: int = 0, world: int = 1
+        self, mixture: Mixture, vocabulary: Vocabulary, patch_grid: PatchGrid, rank: int = 0, world: int = 1
     ) -> None:
         self.mixture = mixture
         self.vocabulary = vocabulary
-        self.patch_size = patch_size
+        self.patch_grid = patch_grid
         self.rank = rank
         self.world = world
 
     def __getitem__(self, step: int) -> Batch:
         samples = self.mixture.samples(step)[self.rank :: self.world]
-        return pack(samples, self.vocabulary, self.patch_size, self.mixture.config.row_length)
+        return pack(samples, self.vocabulary, self.patch_grid, self.mixture.config.row_length)
 
 
 def batches(steps: Dataset[Batch], start: int, stop: int, num_workers: int) -> Iterator[Batch]:

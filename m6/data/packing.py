@@ -6,8 +6,9 @@ the row with least room that still fits. What `m6.model.masks` needs (sample, br
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from torch import Tensor
 
 from m6.data.sample import Codes, Sample, Segment, Text
 from m6.tokenizer.vocabulary import END, IMAGE, PAD, TEXT, Vocabulary
+
+PatchGrid: TypeAlias = int | Callable[[int, int], tuple[int, int]]
+"""What tells how many tokens a picture is: the side of a square patch, or a function from height and width, pixels, to
+rows and columns."""
 
 NO_LABEL = -1
 LENGTH_MULTIPLE = 32
@@ -49,9 +54,9 @@ class Batch:
 class Run:
     """One sample, flattened: parallel lists, one entry a token."""
 
-    def __init__(self, vocabulary: Vocabulary, patch_size: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, patch_grid: PatchGrid) -> None:
         self.vocabulary = vocabulary
-        self.patch_size = patch_size
+        self.patch_grid = patch_grid
         self.ids: list[int] = []
         self.position: list[tuple[int, int, int]] = []
         self.branch: list[int] = []
@@ -78,7 +83,9 @@ class Run:
             ids = [self.vocabulary.code_id(int(code)) for code in segment.grid.flat]
             self._add(ids, plane(order, *segment.grid.shape), branch, None)
             return order + 1
-        rows, columns = (side // self.patch_size for side in segment.pixels.shape[:2])
+        height, width = segment.pixels.shape[:2]
+        grid = self.patch_grid
+        rows, columns = (height // grid, width // grid) if isinstance(grid, int) else grid(height, width)
         start, count = len(self.ids), rows * columns
         self.pictures.append((segment.pixels, range(start, start + count)))
         self._add([PAD] * count, plane(order, rows, columns), branch, None)
@@ -111,9 +118,9 @@ def group_pictures(pictures: Sequence[tuple[np.ndarray, range]]) -> tuple[tuple[
     return stacked, torch.tensor(all_places, dtype=torch.int64)
 
 
-def flatten(sample: Sample, vocabulary: Vocabulary, patch_size: int) -> Run:
+def flatten(sample: Sample, vocabulary: Vocabulary, patch_grid: PatchGrid) -> Run:
     """A sample as one run of tokens: the shared prefix, then branch after branch."""
-    run = Run(vocabulary, patch_size)
+    run = Run(vocabulary, patch_grid)
     order = 0
     for segment in sample.prefix:
         order = run.add_prefix(segment, order, branch=0)
@@ -167,9 +174,9 @@ def common_length(lengths: Sequence[int], rows: list[list[int]], row_length: int
     return fullest + (-fullest % LENGTH_MULTIPLE if row_length else 0)
 
 
-def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_size: int, row_length: int) -> Batch:
+def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGrid, row_length: int) -> Batch:
     """Samples to a Batch. Rows are as long as the fullest of them needs; `row_length` = 0 gives each sample a row."""
-    runs = [flatten(sample, vocabulary, patch_size) for sample in samples]
+    runs = [flatten(sample, vocabulary, patch_grid) for sample in samples]
     lengths = [len(run.ids) for run in runs]
     rows = choose_rows(lengths, row_length)
     length = common_length(lengths, rows, row_length)

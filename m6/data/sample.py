@@ -24,7 +24,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels [S, S', 3] uint8; both sides are multiples of the patch size."""
+    """Pixels [S, S', 3] uint8; both sides are multiples of the patch size, unless the model reads crops."""
 
     pixels: np.ndarray
 

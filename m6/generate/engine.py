@@ -24,7 +24,6 @@ from m6.model.attention import Cache
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.model.vision_backbone import load_vision_backbone
 from m6.model.weights import load_weights, newest
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import END, IMAGE, TEXT, Vocabulary
@@ -70,10 +69,7 @@ class Engine:
         vocabulary = Vocabulary(tokenizer.size, codes.num_codes)
         vqgan = VQGAN(codes)
         load_weights(newest(folder / "vqgan", "vqgan"), vqgan)
-        backbone: nn.Module | None = vqgan.backbone() if size.stem == "backbone" else None
-        if size.stem == "crops":
-            backbone = load_vision_backbone(size.backbone_folder, size.backbone_channels)
-        model = Transformer(size, vocabulary.size, backbone)
+        model = Transformer(size, vocabulary.size, vqgan.backbone() if size.stem == "backbone" else None)
         load_weights(newest(folder / "pretrain", "pretrain"), model)
         return cls(model, vocabulary, tokenizer, vqgan, DataConfig.read(config, section="pretrain.data"), side)
 
@@ -201,7 +197,7 @@ class Engine:
         found = []
         for start in range(0, len(samples), BATCH):
             batch = pack(
-                samples[start : start + BATCH], self.vocabulary, self.model.config.patch_size, self.data.row_length
+                samples[start : start + BATCH], self.vocabulary, self.model.config.patch_grid, self.data.row_length
             )
             mask = build_mask(batch.sample, batch.branch, batch.causal)
             hidden = self.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
@@ -218,7 +214,7 @@ class Prefill:
         runs = []
         orders = []
         for prefix in prefixes:
-            run = Run(engine.vocabulary, self.model.config.patch_size)
+            run = Run(engine.vocabulary, self.model.config.patch_grid)
             order = 0
             for segment in prefix:
                 order = run.add_prefix(segment, order, branch=0)

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from m6.config import Config
+from m6.config import Config, UserError
 
 
 class ExpertsConfig(Config):
@@ -44,6 +44,26 @@ class ExpertsConfig(Config):
         return self
 
 
+class CropsConfig(Config):
+    """Pictures as a grid of crops, each one feature of a vision model (paper section 3.1)."""
+
+    grid: int = 4
+    """Crops on a side; a picture of any size and shape becomes grid * grid tokens."""
+    folder: str = ""
+    """Folder of a Hugging Face vision model: config.json, preprocessor_config.json, model.safetensors."""
+    frozen: bool = True
+    """Keep its weights; if not, AdamW trains them along."""
+    learning_rate_share: float = 0.01
+    """Rate of these weights, as a share of AdamW's. What is trained already is moved gently: with the default rate of
+    3e-3 this is 3e-5, where others have 1e-5 (DETR, arXiv 2005.12872) to 5e-5 (nanoVLM, a hundredth there too)."""
+
+    @model_validator(mode="after")
+    def _share_is_a_share(self) -> Self:
+        if not 0 < self.learning_rate_share <= 1:
+            raise ValueError(f"learning_rate_share {self.learning_rate_share} must be above 0 and at most 1")
+        return self
+
+
 class ModelConfig(Config):
     """One transformer for text and pictures (paper section 3)."""
 
@@ -60,14 +80,12 @@ class ModelConfig(Config):
     patch_size: int = 8
     """Side of a picture patch, pixels."""
     stem: Literal["backbone", "convolutional", "crops", "linear"] = "linear"
-    """How pixels become patches: frozen features of the image tokenizer's encoder; convolutions (patch_size must be 4,
-    8, 16, ...); a feature of each crop of patch_size pixels by a vision model of your own; or one projection."""
+    """How pixels become patches: frozen features of the image tokenizer, convolutions (patch_size must be 4, 8, 16,
+    ...), features of crops from a Hugging Face model (see crops), or one projection."""
     backbone_channels: int = 128
-    """Width of the features that the backbone gives; those of the image tokenizer must be of patch_size."""
-    backbone_folder: str = ""
-    """For stem "crops": the folder of a vision model as Hugging Face writes it, such as a ResNet-50's."""
-    backbone_frozen: bool = True
-    """For stem "crops": whether that model stays as it is, or learns along."""
+    """Width of the features that the image tokenizer gives; its patches must be of patch_size."""
+    crops: CropsConfig = CropsConfig()
+    """For the stem "crops", which has them in the place of patches of patch_size."""
     max_side: int = 64
     """Rows and columns of a picture, patches or codes, at the most."""
     rope_base: float = 10_000.0
@@ -83,8 +101,10 @@ class ModelConfig(Config):
             raise ValueError(f"head size {self.hidden_size // self.num_heads} must be even for rotary positions")
         if self.stem == "convolutional" and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
             raise ValueError(f"patch_size {self.patch_size} must be 4, 8, 16, ... for a convolutional stem")
-        if self.stem == "crops" and not self.backbone_folder:
-            raise ValueError("stem 'crops' needs backbone_folder, the folder of a vision model")
+        if not 1 <= self.crops.grid <= self.max_side:
+            raise ValueError(f"crops.grid {self.crops.grid} must be from 1 to max_side {self.max_side}")
+        if self.stem == "crops" and not self.crops.folder:
+            raise ValueError("stem 'crops' needs crops.folder, the folder of a Hugging Face vision model")
         return self
 
     @property
@@ -95,3 +115,13 @@ class ModelConfig(Config):
     def has_experts(self, layer: int) -> bool:
         """Whether the layer of that index, counted from 0, has experts in the place of its feed-forward."""
         return self.experts.num_experts > 1 and (layer + 1) % self.experts.every == 0
+
+    def patch_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of tokens that a picture of height x width pixels becomes. UserError if crops would be
+        empty."""
+        if self.stem != "crops":
+            return height // self.patch_size, width // self.patch_size
+        grid = self.crops.grid
+        if min(height, width) < grid:
+            raise UserError(f"a picture of {height} x {width} pixels cannot be cut into {grid} x {grid} crops")
+        return grid, grid

@@ -1,62 +1,119 @@
-"""The sizes of the M6 family, a row each. Free of torch.
+"""The M6 family: every size by name, with what is known of each of its numbers. Free of torch.
 
-In a recipe: `Recipe(model=SIZES["base"].model, ...)`; fields are changed as those of any config. `m6 show` prints the
-table, `m6 show SIZE` what a row comes to.
+    model = SIZES["tiny"].model                                   # in a recipe
+    model = SIZES["base"].model.override({"stem": "backbone"})    # with something changed
 
-Rows with the paper's name have the paper's layers and widths. Its other parts differ: positions are rotary, pictures
-are patches of pixels, queries and keys are normalised, and there are no biases; so counts differ by less than one
-percent. Image codes stand in the same vocabulary as text, and are counted apart, since the number of codes is that of
-the image tokenizer and not of the size.
-
-Where the layouts of the paper leave a choice: 103 B with 1,024 experts is an inner width of 4,096 in every second layer
-or of 2,048 in every layer. Here it is the first: half as many exchanges between devices, and products twice as wide.
+Sizes of the papers (M6, arXiv 2103.00823, section 4; M6-T, arXiv 2105.15082) keep the marks of their numbers: no public
+copy of the M6 paper shows its tables. Our blocks are not the paper's to the letter: positions are rotary (no table of
+learned ones), products have no biases, and pictures come in as patches of pixels, where the paper projects features of
+a ResNet-50. That makes less than one percent of the parameters (`layout_parameters`). Image codes come on top of the
+vocabulary given here.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from m6.model.config import ExpertsConfig, ModelConfig
+from m6.model.flops import parameters
 
-PAPER_VOCABULARY = 21_128
-"""Entries of BERT-Chinese, which the team's later baselines use; that M6 itself does is inferred."""
-
-Mark = Literal["confirmed", "recalled", "derived", "ours"]
-"""Whether the layout stands in a public source on the paper, is recalled and not checked against the print, follows
-from recalled figures, or is of this project."""
-
-
-class Size(NamedTuple):
-    """A row."""
-
-    model: ModelConfig
-    vocab_size: int  # text entries, without image codes
-    layout: Mark
-    name: str = ""  # what the paper calls it
-    said: float = 0.0  # parameters, as the paper rounds them; 0 where it has no such model
-    said_mark: Mark = "recalled"
-    computed: float = 0.0  # parameters that the recalled layout comes to
-
-
-def _paper(name: str, layers: int, said: float, computed: float, *, hidden: int = 1_024, heads: int = 16,
-           ffn: int = 4_096, experts: int = 1, every: int = 1, mark: Mark = "recalled") -> Size:  # fmt: skip
-    chosen = ExpertsConfig(num_experts=experts, every=every, capacity_factor=1.25 if experts > 1 else 0.0)
-    model = ModelConfig(
-        num_layers=layers, hidden_size=hidden, num_heads=heads, ffn_size=ffn, experts=chosen, patch_size=16
-    )
-    confirmed = name in ("M6-10B", "M6-100B")  # the abstract names them
-    return Size(model, PAPER_VOCABULARY, mark, name, said, "confirmed" if confirmed else "recalled", computed)
-
-
-SIZES: dict[str, Size] = {
-    "nano": Size(ModelConfig(num_layers=4, hidden_size=192, num_heads=4, ffn_size=768), 4_096, "ours"),
-    "tiny": Size(ModelConfig(num_layers=6, hidden_size=256, num_heads=8, ffn_size=1_024), 8_192, "ours"),
-    "base": _paper("M6-base", 24, 327e6, 326.6e6),
-    "10b": _paper("M6-10B", 50, 10e9, 10.17e9, hidden=4_096, heads=128, ffn=16_384),
-    "100b": _paper("M6-100B", 24, 100e9, 103.2e9, experts=1_024, every=2, mark="derived"),
-    "t-1.4b": _paper("M6-T base", 5, 1.4e9, 1.38e9, experts=32),
-    "t-10b": _paper("M6-T 10B", 10, 10.8e9, 10.80e9, experts=128),
-    "t-100b": _paper("M6-T 100B", 24, 103.2e9, 103.20e9, experts=512),
-    "t-1t": _paper("M6-T 1T", 24, 1_002.7e9, 1_002.73e9, ffn=21_248, experts=960),
+Mark: TypeAlias = Literal["confirmed", "recalled", "derived", "ours"]
+MARKS: dict[Mark, str] = {
+    "confirmed": "read in a public source about the paper",
+    "recalled": "from memory of the paper, not checked against the print",
+    "derived": "follows from the count of parameters that the paper gives",
+    "ours": "chosen here",
 }
-"""By name: two for a laptop, the three of the paper, and those of M6-T (arXiv 2105.15082)."""
+TEXT_ENTRIES = 21_128
+"""Vocabulary of Chinese BERT, which the authors' later baselines use (confirmed); with it M6-base counts 327M."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size. `marks` are those of its numbers, by the names that `m6 show` has for them: fields of ModelConfig,
+    `vocabulary` and `parameters`. What is not named is ours."""
+
+    about: str
+    model: ModelConfig
+    vocab_size: int = TEXT_ENTRIES
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    paper_parameters: str = ""
+    """The count of the paper, rounded as it rounds it."""
+
+
+_LAYOUT: dict[str, Mark] = {"num_layers": "recalled", "hidden_size": "recalled", "num_heads": "recalled"}
+_M6: dict[str, Mark] = {**_LAYOUT, "vocabulary": "derived"}
+_M6_T: dict[str, Mark] = {**_M6, "ffn_size": "recalled", "experts.num_experts": "recalled"}
+_M6_T |= {"experts.ffn_size": "recalled", "experts.every": "derived", "parameters": "recalled"}
+
+
+def _narrow(num_layers: int, experts: ExpertsConfig, ffn_size: int = 4096) -> ModelConfig:
+    """The width that M6-base shares with all models of experts."""
+    return ModelConfig(
+        num_layers=num_layers, hidden_size=1024, num_heads=16, ffn_size=ffn_size, experts=experts, patch_size=16
+    )
+
+
+def _m6_t(num_layers: int, num_experts: int, ffn_size: int = 4096) -> ModelConfig:
+    return _narrow(num_layers, ExpertsConfig(num_experts=num_experts), ffn_size)
+
+
+SIZES = {
+    "nano": Size(
+        "a laptop's, of the quickstart",
+        ModelConfig(num_layers=4, hidden_size=192, num_heads=4, ffn_size=768),
+        vocab_size=2_600,
+    ),
+    "tiny": Size(
+        "a laptop's, larger",
+        ModelConfig(num_layers=6, hidden_size=256, num_heads=8, ffn_size=1024),
+        vocab_size=6_000,
+    ),
+    "base": Size(
+        "M6-base",
+        _narrow(24, ExpertsConfig()),
+        marks={**_M6, "ffn_size": "derived", "parameters": "recalled"},
+        paper_parameters="327M",
+    ),
+    "10b": Size(
+        "M6-10B",
+        ModelConfig(num_layers=50, hidden_size=4096, num_heads=128, ffn_size=16_384, patch_size=16),
+        marks={**_M6, "ffn_size": "derived", "parameters": "confirmed"},
+        paper_parameters="10B",
+    ),
+    # Of the layouts that count 103B (2,048 wide experts in every layer; 4,096 wide ones in every second; 512 experts in
+    # every layer) the one with half the exchanges between devices, and with wide products, which keep a device busier.
+    "100b": Size(
+        "M6-100B",
+        _narrow(24, ExpertsConfig(num_experts=1024, every=2)),
+        marks={**_M6, "experts.num_experts": "recalled", "parameters": "confirmed"},
+        paper_parameters="100B",
+    ),
+    "m6t-1.4b": Size("M6-T base", _m6_t(5, 32), marks=_M6_T, paper_parameters="1.4B"),
+    "m6t-10b": Size("M6-T 10B", _m6_t(10, 128), marks=_M6_T, paper_parameters="10.8B"),
+    "m6t-100b": Size("M6-T 100B", _m6_t(24, 512), marks=_M6_T, paper_parameters="103.2B"),
+    "m6t-1t": Size("M6-T 1T", _m6_t(24, 960, 21_248), marks=_M6_T, paper_parameters="1,002.7B"),
+}
+"""By name, small to large within a family."""
+
+
+def layout_parameters(size: Size) -> int:
+    """What the layout of a paper's size comes to in the paper's blocks, as far as they are known: with biases of dense
+    products and norms, 512 learned positions, and a projection of 2,048 picture features."""
+    model = size.model
+    ours = parameters(model, size.vocab_size)
+    dense_layers = sum(not model.has_experts(layer) for layer in range(model.num_layers))
+    biases = (
+        model.num_layers * 4 * model.hidden_size  # attention
+        + dense_layers * (model.ffn_size + model.hidden_size)
+        + ours["norms"]
+    )
+    return (
+        sum(ours.values())
+        - ours["vision"]
+        - 2 * (model.max_side + 1) * model.hidden_size
+        + (512 + 2048) * model.hidden_size
+        + biases
+    )

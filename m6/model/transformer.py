@@ -62,7 +62,8 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """M6 of any size. `vocab_size` counts text entries and image codes together; `backbone` is for that stem only."""
+    """M6 of any size. `vocab_size` counts text entries and image codes together; `backbone` is the image tokenizer's
+    encoder, for the stem of that name. The stem "crops" reads a vision model from its own folder."""
 
     def __init__(self, config: ModelConfig, vocab_size: int, backbone: nn.Module | None = None) -> None:
         super().__init__()
@@ -82,8 +83,8 @@ class Transformer(nn.Module):
         tied output of this size the first loss is close to ln(V)."""
         std = self.config.init_std
         for name, parameter in self.named_parameters():
-            if not parameter.requires_grad or ".backbone." in name:
-                continue  # a backbone keeps what it learnt
+            if ".backbone." in name:
+                continue  # it keeps what it learnt, also where it is trained on
             if parameter.dim() < 2:
                 parameter.fill_(1.0)
             elif name.endswith(("out.weight", "down.weight", "experts.down")):

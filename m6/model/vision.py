@@ -1,10 +1,9 @@
 """Picture input: pixels to one vector of the residual stream a patch.
 
-Four stems behind one interface, for any size and aspect ratio. "crops": the picture is cut into crops of `patch_size`
-pixels, and a network trained on pictures gives one feature of each; the paper has 4 x 4 crops and a ResNet-50 (section
-3.1, recalled; whether frozen is not known). "backbone": the same idea without a download, frozen features of the
-project's own image tokenizer, whose encoder sees the picture whole. "convolutional": a few strided convolutions,
-trained along. "linear": one projection, as in ViT, which needs the most data.
+Four stems behind one interface, for any size and aspect ratio. "crops": features of a grid of crops from a vision model
+of Hugging Face's, which is the paper's way with a ResNet-50 (section 3.1); see `m6.model.crops`. "backbone": frozen
+features of the encoder of the project's own image tokenizer, so that nothing has to be downloaded. "convolutional": a
+few strided convolutions, trained along. "linear": one projection, as in ViT, which needs the most data.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m6.model.config import ModelConfig
+from m6.model.crops import CropStem, load_vision_model
+from m6.model.vision_folder import VisionFolder
 
 
 class ConvolutionalStem(nn.Module):
@@ -54,34 +55,14 @@ class BackboneStem(nn.Module):
         return self.project(features)
 
 
-class CropStem(nn.Module):
-    """[N, 3, S, S'] in -1 to 1 -> [N, D, S / patch, S' / patch]: a feature of each crop by itself, normalised, then
-    projected. The backbone learns along unless it is frozen."""
-
-    def __init__(self, config: ModelConfig, backbone: nn.Module) -> None:
-        super().__init__()
-        self.side = config.patch_size
-        self.frozen = config.backbone_frozen
-        self.backbone = backbone.requires_grad_(not self.frozen)
-        self.project = nn.Linear(config.backbone_channels, config.hidden_size, bias=False)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        cut = pixels.unfold(2, self.side, self.side).unfold(3, self.side, self.side)  # [N, 3, rows, columns, p, p]
-        crops = cut.permute(0, 2, 3, 1, 4, 5)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.backbone(crops.flatten(0, 2))
-            features = F.layer_norm(features, features.shape[-1:])
-        return self.project(features).unflatten(0, crops.shape[:3]).movedim(-1, 1)
-
-
 def make_stem(config: ModelConfig, backbone: nn.Module | None) -> nn.Module:
-    """The stem that the config names."""
+    """The stem that the config names. UserError if the vision model for "crops" cannot be read from its folder."""
     if config.stem == "backbone":
         assert backbone is not None, "a model with stem 'backbone' is made with one"
         return BackboneStem(config, backbone)
     if config.stem == "crops":
-        assert backbone is not None, "a model with stem 'crops' is made with a backbone"
-        return CropStem(config, backbone)
+        about = VisionFolder.read(config.crops.folder)  # first: it says best what is wrong with a folder
+        return CropStem(config, load_vision_model(config.crops.folder), about)
     if config.stem == "convolutional":
         return ConvolutionalStem(config)
     return nn.Conv2d(3, config.hidden_size, config.patch_size, stride=config.patch_size, bias=False)

@@ -43,7 +43,10 @@ class Recipe(Config):
         size = self.corpus.image_size
         sides = {"the image tokenizer's": self.vqgan.model.downsample}
         if self.pretrain.data.image_input == "pixels":
-            sides["the model's"] = self.model.patch_size
+            if self.model.stem != "crops":
+                sides["the model's"] = self.model.patch_size
+            elif size < self.model.crops.grid:
+                raise ValueError(f"corpus.image_size {size} is too small for {self.model.crops.grid} crops on a side")
         for whose, side in sides.items():
             if size % side:
                 raise ValueError(f"corpus.image_size {size} is not a multiple of {whose} patches, {side} pixels wide")

@@ -9,7 +9,7 @@ same weights, bit for bit, as one that was not; no state of a generator has to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -50,6 +50,8 @@ class Task(Generic[B]):
     """What is in a batch, for the message when its loss is not finite."""
     matrices: tuple[str, ...] = ()
     """Parameters for Muon."""
+    rate_shares: Mapping[str, float] | None = None
+    """Parameters with a share of AdamW's rate, by name."""
     after_step: Callable[[], None] = lambda: None
     """Called after each update of the weights."""
     move: Callable[[B, torch.device], B] = lambda batch, device: batch
@@ -66,7 +68,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
     device = choose_device(config.device)
     dtype = matrix_dtype(config.precision, device)
     task.model.to(device).train()
-    optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices)
+    optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares)
     start = checkpoint.resume(folder, task.model, optimizers)
     metrics = Metrics(folder / "metrics.jsonl", start + 1)  # rows are named by finished updates
     accelerate(task.model, config, device)

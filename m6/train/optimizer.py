@@ -8,7 +8,7 @@ it cheap on a CPU; torch.optim.Muon takes them one by one and in bfloat16.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -106,17 +106,31 @@ class Optimizers:
     """All parameters of a model, split between Muon and AdamW.
 
     `matrices` names the parameters that Muon takes; the embedding, norms and convolutions stay with AdamW.
+    `rate_shares` names those of AdamW that have only a share of its rate: what was trained elsewhere is undone by a
+    rate that suits what starts from chance.
     """
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig, num_steps: int, matrices: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: OptimizerConfig,
+        num_steps: int,
+        matrices: Iterable[str] = (),
+        rate_shares: Mapping[str, float] | None = None,
+    ) -> None:
         self.config = config
         self.num_steps = num_steps
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with_muon = set(matrices) if config.muon_learning_rate else set()
         named = dict(model.named_parameters())
-        decayed = [p for name, p in named.items() if name not in with_muon and p.dim() >= 2]
-        plain = [p for name, p in named.items() if name not in with_muon and p.dim() < 2]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        alike: dict[tuple[float, bool], list[Tensor]] = defaultdict(list)
+        for name, parameter in named.items():
+            if name not in with_muon:
+                alike[(rate_shares or {}).get(name, 1.0), parameter.dim() >= 2].append(parameter)
+        groups = [
+            {"params": alike[share, decays], "weight_decay": config.weight_decay * decays, "share": share}
+            for share, decays in sorted(alike, reverse=True)
+        ]
         self.parts: list[tuple[torch.optim.Optimizer, float]] = [(_adamw(groups, config), config.learning_rate)]
         if with_muon:
             muon = Muon(
@@ -136,10 +150,11 @@ class Optimizers:
         share = rate_at(step, self.num_steps, self.config)
         for optimizer, peak in self.parts:
             for group in optimizer.param_groups:
+                rate = peak * share * group.get("share", 1.0)
                 if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(peak * share)
+                    group["lr"].fill_(rate)
                 else:
-                    group["lr"] = peak * share
+                    group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return share

@@ -17,7 +17,6 @@ from m6.data.packing import Batch
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.model.vision_backbone import load_vision_backbone
 from m6.model.weights import load_weights, newest
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
@@ -58,11 +57,14 @@ def muon_matrices(model: Transformer) -> tuple[str, ...]:
     return tuple(name for name, p in blocks if not name.endswith("router.weight"))
 
 
+def rate_shares(model: Transformer) -> dict[str, float]:
+    """The weights of a vision model that is trained along, and their share of AdamW's rate."""
+    share = model.config.crops.learning_rate_share
+    return {name: share for name, p in model.named_parameters() if ".backbone." in name and p.requires_grad}
+
+
 def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.Module | None:
-    """What the model reads pictures with, if that was trained before: the image tokenizer's encoder, or a vision model
-    from a folder. UserError if the two do not fit."""
-    if model.stem == "crops":
-        return load_vision_backbone(model.backbone_folder, model.backbone_channels)
+    """The image tokenizer's encoder, if the model reads pictures with it. UserError if the two do not fit."""
     if model.stem != "backbone":
         return None
     if (model.patch_size, model.backbone_channels) != (config.downsample, config.channels[-1]):
@@ -84,7 +86,7 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
     mixture = Mixture(run.folder / "corpus", codes if codes.exists() else None, tokenizer, stage.data, seed)
-    steps = Steps(mixture, vocabulary, model_config.patch_size)
+    steps = Steps(mixture, vocabulary, model_config.patch_grid)
     torch.manual_seed(seed)
     model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
     task: Task[Batch] = Task(
@@ -94,6 +96,7 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
         counts=lambda batch: batch_counts(batch, model_config, vocabulary),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
+        rate_shares=rate_shares(model),
         after_step=lambda: update_bias(model),
         move=to_device,
     )

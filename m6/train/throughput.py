@@ -24,7 +24,7 @@ def batch_counts(batch: Batch, model: ModelConfig, vocabulary: Vocabulary) -> di
     work = {"tokens": tokens, "patches": patches, "labels": len(batch.labels)}
 
     def flops(pairs: int) -> float:
-        return TRAINING * forward_flops(model, vocabulary.size, pairs=pairs, **work)
+        return TRAINING * sum(forward_flops(model, vocabulary.size, pairs=pairs, **work).values())
 
     return {
         "tokens": tokens,
