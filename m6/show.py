@@ -123,8 +123,8 @@ def describe(size: Size, length: int, marked: bool) -> dict[str, Any]:
 
 
 def _overview(facts: dict[str, dict[str, Any]], length: int) -> str:
-    heading = ("size", "layers", "hidden", "heads", "FFN", "experts", "parameters", "paper", "active", "FLOPs", "training")
-    rows = [heading]
+    heading = "size layers hidden heads FFN experts parameters paper active FLOPs training"
+    rows: list[tuple[str, ...]] = [tuple(heading.split())]
     for name, fact in facts.items():
         number = {field: entry["value"] for field, entry in fact["numbers"].items()}
         every = f" / {number['experts.every']}" if number.get("experts.every", 1) > 1 else ""

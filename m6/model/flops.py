@@ -49,7 +49,7 @@ def forward_flops(
     """FLOPs of a forward by part. `pairs` of a query and a key are compared in each layer; the last feed-forward and
     the output are for `labels` alone; `patches` of the tokens are made of pictures. A backbone is not counted."""
     width = config.hidden_size
-    places = {layer: tokens for layer in range(config.num_layers)} | {config.num_layers - 1: labels}
+    places = dict.fromkeys(range(config.num_layers), tokens) | {config.num_layers - 1: labels}
     through_experts = sum(count for layer, count in places.items() if config.has_experts(layer))
     through_ffn = sum(places.values()) - through_experts
     return {

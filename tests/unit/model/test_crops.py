@@ -26,11 +26,10 @@ from m6.recipes.recipe import Recipe
 from m6.train.checkpoint import resume, save
 from m6.train.config import OptimizerConfig
 from m6.train.optimizer import Optimizers
+from m6.train.pretrain import muon_matrices, rate_shares
 from tests.unit.data.examples import VOCABULARY, picture
+from tests.unit.vision_models import MEAN, SIDE, STD, make_folder
 
-SIDE = 32
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-PREPARED = {"size": {"height": SIDE, "width": SIDE}, "image_mean": MEAN, "image_std": STD, "resample": 2}
 SMALL = ModelConfig(
     num_layers=2,
     hidden_size=32,
@@ -40,40 +39,6 @@ SMALL = ModelConfig(
     crops=CropsConfig(folder="-"),
     max_side=8,
 )
-
-
-def make_folder(folder: Path, kind: str = "resnet", seed: int = 1, **prepared: Any) -> Path:
-    """A small vision model with random weights, as Hugging Face saves it."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(seed)
-    if kind == "resnet":
-        config = transformers.ResNetConfig(
-            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_channels=3
-        )
-        model = transformers.ResNetModel(config)
-    elif kind == "vit":  # without a pooler, as those trained to restore masked patches
-        config = transformers.ViTConfig(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-            image_size=SIDE,
-            patch_size=8,
-        )
-        model = transformers.ViTModel(config, add_pooling_layer=False)
-    else:
-        vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-        text = {**vision, "vocab_size": 50, "max_position_embeddings": 8}
-        vision |= {"image_size": SIDE, "patch_size": 8}
-        model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision))
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for statistics, low, high in ((module.running_mean, 0.0, 1.0), (module.running_var, 0.5, 2.0)):
-                assert statistics is not None
-                nn.init.uniform_(statistics, low, high)
-    model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps({**PREPARED, **prepared}))
-    return folder
 
 
 def reading(folder: Path, **crops: Any) -> Transformer:
@@ -90,6 +55,10 @@ def stem_of(model: Transformer) -> CropStem:
     stem = model.patch_embedding.stem
     assert isinstance(stem, CropStem)
     return stem
+
+
+def optimizers_of(model: Transformer) -> Optimizers:
+    return Optimizers(model, OptimizerConfig(weight_decay=0.1), 10, muon_matrices(model), rate_shares(model))
 
 
 def two_pictures(model: Transformer) -> Batch:
@@ -167,11 +136,34 @@ def test_gradients_and_statistics(tmp_path: Path, frozen: bool) -> None:
     assert all(torch.equal(before[name], theirs[name]) for name in theirs), "initialisation leaves the backbone alone"
     hidden(model, two_pictures(model)).square().sum().backward()
     assert all((p.grad is None) == frozen for p in backbone.parameters())
-    optimizers = Optimizers(model, OptimizerConfig(muon_learning_rate=0.0), 10)
+    optimizers = optimizers_of(model)
     optimizers.step(5)
     changed = {name for name, tensor in backbone.state_dict().items() if not torch.equal(tensor, before[name])}
     assert bool(changed) != frozen
     assert not any("running" in name or "num_batches" in name for name in changed)
+
+
+def test_what_was_trained_before_learns_at_a_share_of_the_rate(tmp_path: Path) -> None:
+    """Two updates of AdamW move a weight by its rate each, whatever its gradient: twice the same here."""
+    model = reading(make_folder(tmp_path), frozen=False, learning_rate_share=0.02).train()
+    stem = stem_of(model)
+    watched = {"slow": next(stem.backbone.parameters()), "fast": stem.project.weight}
+    before = {name: weight.detach().clone() for name, weight in watched.items()}
+    config = OptimizerConfig(schedule=((0.0, 1.0), (1.0, 1.0)))
+    optimizers = Optimizers(model, config, 10, muon_matrices(model), rate_shares(model))
+    for step in range(2):
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizers.step(step)
+    moved = {name: (before[name] - weight.detach()).mean().item() for name, weight in watched.items()}
+    assert moved["fast"] == pytest.approx(2 * 3e-3, rel=1e-3)
+    assert moved["slow"] == pytest.approx(2 * 3e-3 * 0.02, rel=1e-2)
+    backbone = {id(p) for p in stem.backbone.parameters()}
+    groups = optimizers.parts[0][0].param_groups
+    slow = [id(p) for group in groups if group["share"] != 1.0 for p in group["params"]]
+    assert set(slow) == backbone
+    assert [group["weight_decay"] for group in groups] == [0.0] * 4
+    assert not rate_shares(reading(tmp_path, frozen=True)), "what is frozen has no rate"
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -179,14 +171,14 @@ def test_a_checkpoint_restores_the_whole_model(tmp_path: Path, frozen: bool) -> 
     """Also where the folder holds other weights by now: what was trained with is kept beside what was trained."""
     folder = make_folder(tmp_path / "vision")
     model = reading(folder, frozen=frozen).train()
-    optimizers = Optimizers(model, OptimizerConfig(muon_learning_rate=0.0), 10)
+    optimizers = optimizers_of(model)
     batch = two_pictures(model)
     hidden(model, batch).square().sum().backward()
     optimizers.step(5)
     save(tmp_path / "run", 1, model, optimizers, {}, keep=1)
     make_folder(folder, seed=2)
     again = reading(folder, frozen=frozen)
-    assert resume(tmp_path / "run", again, Optimizers(again, OptimizerConfig(muon_learning_rate=0.0), 10)) == 1
+    assert resume(tmp_path / "run", again, optimizers_of(again)) == 1
     torch.testing.assert_close(hidden(again, batch), hidden(model, batch), rtol=0, atol=0)
 
 
