@@ -39,7 +39,7 @@ With a trained run:
   m6 generate paint         paint a picture
 
 Before any of it:
-  m6 show [SIZE]            layers, weights, FLOPs and memory of a model
+  m6 show [SIZE]            what a model is made of and what it costs
 
   m6 VERB --help            what a verb does, and its flags
   m6 --version
