@@ -45,14 +45,26 @@ def shuffled(index: int, size: int, seed: int) -> int:
             return index
 
 
+def _pictured(entry: Entry) -> list[str]:
+    """Its objectives that need a picture."""
+    return [name for name in entry.objectives if name in (*SEEING, "text_to_image")]
+
+
 class Mixture:
-    """Samples of any step. `codes` may be missing where no objective needs them."""
+    """Samples of any step, out of one split. `codes` may be missing where no objective needs them."""
 
     def __init__(
-        self, corpus: Path, codes: Path | None, tokenizer: TextTokenizer, config: DataConfig, seed: int
+        self,
+        corpus: Path,
+        codes: Path | None,
+        tokenizer: TextTokenizer,
+        config: DataConfig,
+        seed: int,
+        split: str = "train",
     ) -> None:
         self.config = config
         self.seed = seed
+        self.split = split
         self._tokenizer = tokenizer
         self._shards = Shards(corpus)
         self._codes = CodeStore(codes) if codes else None
@@ -60,22 +72,24 @@ class Mixture:
         self._alike: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._pictured: set[int] = set()
         self._index()
+        if split == "train":  # elsewhere a line may find nothing, and gives nothing
+            for entry in config.mixture:
+                self._check(entry)
         self._rows = [self._rows_of(entry) for entry in config.mixture]
 
     def _index(self) -> None:
-        """Notes the training rows of every source, which of them are alike (one category) and which have a picture."""
+        """Notes the rows of every source, which of them are alike (one category) and which have a picture."""
         table = self._shards.columns(["id", "source", "split", "attributes", "images.list.element.width"])
         columns = (table.column(name).to_pylist() for name in ("id", "source", "split", "attributes", "images"))
         for row, (identity, source, split, attributes, images) in enumerate(zip(*columns, strict=True)):
             self._row_of[identity] = row
             if images:
                 self._pictured.add(row)
-            if split == "train":
+            if split == self.split:
                 self._alike[source][dict(attributes or []).get("category", "")].append(row)
 
-    def _rows_of(self, entry: Entry) -> list[int]:
-        """The training rows that a line of the mixture draws from: with a picture, if one of its objectives needs it.
-        UserError if there is none, or if it names what is not there."""
+    def _check(self, entry: Entry) -> None:
+        """UserError if a line of the mixture names what is not there."""
         for name in entry.objectives:
             if name not in SEEING and name not in STANDALONE:
                 raise UserError(f"mixture: unknown objective '{name}'; known are {', '.join([*SEEING, *STANDALONE])}")
@@ -91,16 +105,18 @@ class Mixture:
                 f"mixture: source '{entry.source}' has no training documents of category '{unknown[0]}'; "
                 f"it has {', '.join(groups)}"
             )
+        if not self._rows_of(entry):
+            raise UserError(
+                f"mixture: {_pictured(entry)[0]} needs pictures, no training document of source '{entry.source}' "
+                "has one"
+            )
+
+    def _rows_of(self, entry: Entry) -> list[int]:
+        """The rows that a line of the mixture draws from: with a picture, if one of its objectives needs it."""
+        groups = self._alike.get(entry.source, {})
         chosen = (rows for name, rows in groups.items() if not entry.categories or name in entry.categories)
         rows = sorted(itertools.chain.from_iterable(chosen))
-        seeing = [name for name in entry.objectives if name in (*SEEING, "text_to_image")]
-        if seeing:
-            rows = [row for row in rows if row in self._pictured]
-            if not rows:
-                raise UserError(
-                    f"mixture: {seeing[0]} needs pictures, no training document of source '{entry.source}' has one"
-                )
-        return rows
+        return [row for row in rows if row in self._pictured] if _pictured(entry) else rows
 
     def document(self, row: int) -> Document:
         return from_row(self._shards[row])
@@ -109,7 +125,7 @@ class Mixture:
         """All samples of a step, the same whenever and wherever they are made."""
         made: list[Sample] = []
         for number, entry in enumerate(self.config.mixture):
-            if step < entry.first_step:
+            if step < entry.first_step or not self._rows[number]:
                 continue
             for index in range(floor(step * entry.samples), floor((step + 1) * entry.samples)):
                 made += self._make(number, entry, index)

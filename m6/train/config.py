@@ -53,6 +53,10 @@ class LoopConfig(Config):
     """How many of the newest checkpoints stay on disk."""
     log_every: int = 10
     """Updates between two rows of metrics."""
+    heldout_every: int = 0
+    """Updates between two rows that also tell the loss on held-out documents, a multiple of log_every; 0 for none."""
+    heldout_batches: int = 8
+    """Batches of held-out documents for that loss, always the same."""
     num_workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: int = 0
@@ -71,6 +75,12 @@ class LoopConfig(Config):
     """Matrix products of the blocks in float8, on a Hopper GPU; needs the extra "fast"."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rates and schedule."""
+
+    @model_validator(mode="after")
+    def _heldout_rows_are_rows(self) -> Self:
+        if self.heldout_every % self.log_every:
+            raise ValueError(f"heldout_every {self.heldout_every} is not a multiple of log_every {self.log_every}")
+        return self
 
 
 class VQGANStage(Config):

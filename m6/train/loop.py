@@ -9,7 +9,7 @@ same weights, bit for bit, as one that was not; no state of a generator has to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,7 +25,7 @@ from m6.train.acceleration import accelerate
 from m6.train.config import LoopConfig
 from m6.train.hardware import choose_device, matrix_dtype
 from m6.train.optimizer import Optimizers
-from m6.train.window import Figures, Window
+from m6.train.window import Figures, Window, means
 
 B = TypeVar("B")
 
@@ -56,6 +56,8 @@ class Task(Generic[B]):
     """Called after each update of the weights."""
     move: Callable[[B, torch.device], B] = lambda batch, device: batch
     """A batch to a device other than the CPU, without waiting."""
+    heldout: Sequence[B] = ()
+    """Batches that are never trained on, whose loss is told now and then; on the CPU."""
 
 
 def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dict[str, Any]) -> dict[str, float]:
@@ -78,7 +80,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
     with progress(config.num_steps, name, start=start) as bar:
         for step in range(start, config.num_steps):
             batch, counts = window.next_of(batches)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(device, dtype):
                 loss, figures = task.loss(batch)
             loss.backward()
             norm = optimizers.clip()
@@ -91,6 +93,9 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
             if done % config.log_every == 0 or last:
                 row = window.close()
                 check.look()
+                if config.heldout_every and (done % config.heldout_every == 0 or last):
+                    row |= heldout_losses(task, device, dtype)
+                    window.begin()  # what this took is not training's
                 metrics.log(done, rate=share, **row)
                 bar.note(f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f}/s")
             bar.advance()
@@ -99,6 +104,24 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
                 checkpoint.save(folder, done, task.model, optimizers, about, config.keep_checkpoints)
     metrics.close()
     return {"steps": float(config.num_steps)}
+
+
+@torch.no_grad()
+def heldout_losses(task: Task[B], device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """The figures of the loss on held-out batches, each under heldout/..., means over all of them."""
+    task.model.eval()
+    found = []
+    for batch in task.heldout:
+        with autocast(device, dtype):
+            loss, figures = task.loss(task.move(batch, device) if device.type != "cpu" else batch)
+        found.append({**figures, "loss": (loss, 1.0)})
+    task.model.train()
+    return {f"heldout/{name}": mean for name, mean in means(found).items()}
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Matrix products in `dtype`, which may be float32."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def arriving(

@@ -36,7 +36,8 @@ LABELS_MULTIPLE = 256
 
 
 def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, Figures]:
-    """The weighted mean over labels, and the plain sum and count of each objective; experts add theirs to both."""
+    """The weighted mean over labels, and the plain sum and count of each objective; experts add theirs to both, to the
+    loss in training alone."""
     mask = build_mask(batch.sample, batch.branch, batch.causal)
     fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
     at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
@@ -48,7 +49,7 @@ def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, Figures]:
     for index, name in enumerate(batch.objectives):
         chosen = batch.objective == index
         figures[f"loss/{name}"] = (losses.where(chosen, 0.0).sum(), chosen.sum())
-    return loss + routing_loss(model), figures
+    return loss + routing_loss(model) if model.training else loss, figures
 
 
 def muon_matrices(model: Transformer) -> tuple[str, ...]:
@@ -77,6 +78,16 @@ def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.M
     return vqgan.backbone()
 
 
+def heldout_batches(steps: Steps, count: int) -> list[Batch]:
+    """The first batches to which every line of the mixture gives. UserError if nothing is held out."""
+    mixture = steps.mixture
+    first = max((entry.first_step for entry in mixture.config.mixture), default=0)
+    chosen = [step for step in range(first, first + count) if mixture.samples(step)]
+    if not chosen:
+        raise UserError("pretrain.loop.heldout_every: the corpus has nothing held out for this mixture; 0 turns it off")
+    return [steps[step] for step in chosen]
+
+
 def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
     """Trains in the run folder's `pretrain`; returns the figures of the stage."""
     prepare_cpu(stage.loop.num_threads)
@@ -85,8 +96,14 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
-    mixture = Mixture(run.folder / "corpus", codes if codes.exists() else None, tokenizer, stage.data, seed)
-    steps = Steps(mixture, vocabulary, model_config.patch_grid)
+
+    def steps_of(split: str) -> Steps:
+        store = codes if codes.exists() else None
+        mixture = Mixture(run.folder / "corpus", store, tokenizer, stage.data, seed, split)
+        return Steps(mixture, vocabulary, model_config.patch_grid)
+
+    steps = steps_of("train")
+    heldout = heldout_batches(steps_of("heldout"), stage.loop.heldout_batches) if stage.loop.heldout_every else ()
     torch.manual_seed(seed)
     model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
     task: Task[Batch] = Task(
@@ -99,6 +116,7 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
         rate_shares=rate_shares(model),
         after_step=lambda: update_bias(model),
         move=to_device,
+        heldout=heldout,
     )
     folder = run.stage("pretrain")
     train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))

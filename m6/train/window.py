@@ -24,9 +24,10 @@ class Window:
         """Measures the peak of the device for products of this type, so that rows can tell the share that is used."""
         self._device = device
         self._peaks = {"mfu": measured_peak(device, dtype), "mfu_datasheet": datasheet_peak(device)}
-        self._clear()
+        self.begin()
 
-    def _clear(self) -> None:
+    def begin(self) -> None:
+        """Forgets what was added, and starts the clock."""
         self._figures: list[Figures] = []
         self._counts: dict[str, float] = defaultdict(float)
         self._waited = 0.0
@@ -47,10 +48,10 @@ class Window:
 
     def close(self) -> dict[str, float]:
         """The row of the steps since the last call; starts anew."""
-        means = _means(self._figures)  # waits for the device, so the time is taken after it
+        averages = means(self._figures)  # waits for the device, so the time is taken after it
         seconds = time.perf_counter() - self._began
         counts = self._counts
-        row = {**means, "tokens": counts["tokens"], "seconds": seconds}
+        row = {**averages, "tokens": counts["tokens"], "seconds": seconds}
         row["tokens_per_second"] = counts["tokens"] / seconds
         for name in counts:
             if name.startswith("tokens/"):
@@ -62,7 +63,7 @@ class Window:
                 row[f"tflops_per_second{ending}"] = rate / 1e12
                 row |= {f"{name}{ending}": rate / peak for name, peak in self._peaks.items() if peak}
         row |= {"stall_share": self._waited / seconds, "peak_memory_gib": peak_memory_gib(self._device)}
-        self._clear()
+        self.begin()
         return row
 
 
@@ -71,7 +72,7 @@ def _detached(pair: tuple[float | Tensor, float | Tensor]) -> tuple[float | Tens
     return total, count
 
 
-def _means(steps: list[Figures]) -> dict[str, float]:
+def means(steps: list[Figures]) -> dict[str, float]:
     """Sum by count of each figure over all steps; all tensors are read at once."""
     tensors = [value for figures in steps for pair in figures.values() for value in pair if isinstance(value, Tensor)]
     read = iter(torch.stack([tensor.double() for tensor in tensors]).tolist() if tensors else ())

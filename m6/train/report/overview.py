@@ -295,7 +295,8 @@ def pretraining(material: Material) -> Html:
 
 def _objectives(material: Material) -> list[str]:
     """The objectives that have a loss in the metrics, in the order of the table above."""
-    found = {name.removeprefix("loss/") for row in material.metrics["pretrain"] for name in row if "loss/" in name}
+    logged = {name for row in material.metrics["pretrain"] for name in row}
+    found = {name.removeprefix("loss/") for name in logged if name.startswith("loss/")}
     known = [name for name in OBJECTIVES if name in found]
     return known + sorted(found - set(known))
 

@@ -78,6 +78,22 @@ def test_an_epoch_shows_every_training_document_once(mixture: Mixture, corpus: t
     assert len(seen) == len(train) // 2 * 2
 
 
+def test_what_is_held_out_is_a_split_of_its_own(corpus: tuple[Path, list[Document]]) -> None:
+    mixture = Mixture(corpus[0], None, tokenizer(corpus[1]), DATA, seed=0, split="heldout")
+    held_out = {f"{row['source']}/{row['id']}" for row in corpus[1] if row["split"] == "heldout"}
+    seen = {sample.key for step in range(40) for sample in mixture.samples(step)}
+    assert seen <= held_out
+    assert {key for key in held_out if key.startswith("scenes/")} <= seen
+
+
+def test_a_line_of_which_nothing_is_held_out_gives_nothing(corpus: tuple[Path, list[Document]]) -> None:
+    known = DATA.model_copy(update={"mixture": (*DATA.mixture, Entry(source="x", samples=1, objectives={"poem": 1}))})
+    with pytest.raises(UserError, match="no training documents of source 'x'"):
+        Mixture(corpus[0], None, tokenizer(corpus[1]), known, seed=0)
+    mixture = Mixture(corpus[0], None, tokenizer(corpus[1]), known, seed=0, split="heldout")
+    assert {sample.key.split("/")[0] for sample in mixture.samples(1)} == {"emoji", "scenes"}
+
+
 def test_shares_are_kept_over_many_steps(mixture: Mixture) -> None:
     counts = Counter(sample.key.split("/")[0] for step in range(40) for sample in mixture.samples(step))
     assert counts == {"emoji": 80, "scenes": 2 * 60, "poems": 10}  # a scene makes two samples: one sees it, one not

@@ -145,6 +145,28 @@ def test_metrics_tell_the_loss_of_every_objective(steps: Steps, tmp_path: Path) 
     assert "mfu_datasheet" not in row  # no data sheet of a CPU
 
 
+def test_rows_tell_the_loss_on_held_out_batches_and_learn_nothing_from_them(steps: Steps, tmp_path: Path) -> None:
+    without, beside = make_task(steps), make_task(steps)
+    beside.heldout = [steps[100], steps[101]]
+    loop = LOOP.override({"precision": "float32"})
+    train(without, loop, tmp_path / "without", "test", {})
+    train(beside, loop.override({"heldout_every": 4}), tmp_path / "beside", "test", {})
+    expected = weights(without)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(beside).items())
+    rows = read_metrics(tmp_path / "beside" / "metrics.jsonl")
+    assert [row["step"] for row in rows if "heldout/loss" in row] == [4, 6]  # and the last
+    with torch.no_grad():
+        losses = [beside.loss(batch) for batch in beside.heldout]
+    assert rows[-1]["heldout/loss"] == pytest.approx(sum(float(loss) for loss, _ in losses) / 2)
+    total, count = (sum(float(figures["loss/poem"][place]) for _, figures in losses) for place in (0, 1))
+    assert rows[-1]["heldout/loss/poem"] == pytest.approx(total / count)
+
+
+def test_held_out_rows_have_to_be_rows() -> None:
+    with pytest.raises(UserError, match="heldout_every 5 is not a multiple of log_every 10"):
+        LoopConfig(heldout_every=5)
+
+
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(steps: Steps, tmp_path: Path) -> None:
     task = make_task(steps)
     sound = task.loss
