@@ -19,6 +19,7 @@ from m6.generate.engine import Engine
 from m6.model.masks import boolean_mask
 from m6.model.weights import WEIGHTS, newest
 from m6.recipes import smoke
+from m6.recipes.recipe import Recipe
 from m6.run import Run
 from m6.tokenizer import train as tokenizer
 from m6.tokenizer.vocabulary import END
@@ -72,6 +73,8 @@ def test_a_run_that_reads_crops_answers(tmp_path: Path, capsys: pytest.CaptureFi
     moved = [name for name, weight in theirs.items() if not torch.equal(kept[STEM + name], weight)]
     assert bool(moved) is not frozen
     assert not any("running" in name for name in moved)
+    gently = 3 * 0.01 * Recipe.read(folder / "config.json").pretrain.loop.optimizer.learning_rate
+    assert all((kept[STEM + name] - theirs[name]).abs().max() < 2 * gently for name in moved)
 
     shutil.rmtree(tmp_path / "vision")
     make_folder(tmp_path / "vision", seed=2)  # what was trained with is in the run
