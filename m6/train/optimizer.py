@@ -8,7 +8,7 @@ it cheap on a CPU; torch.optim.Muon takes them one by one and in bfloat16.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from m6.train.config import OptimizerConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration
 NEWTON_SCHULZ_STEPS = 5
+ELEMENTS_AT_ONCE = 2**25
+"""Of the matrices that go through these steps together: bounds what an update takes beside weights and momentum."""
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
@@ -40,7 +42,8 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     for step in range(NEWTON_SCHULZ_STEPS):
         polynomial = a * identity + b * gram + c * (gram @ gram)
         gathered = polynomial @ gathered if step else polynomial
-        gram = polynomial @ gram @ polynomial
+        if step < NEWTON_SCHULZ_STEPS - 1:
+            gram = polynomial @ gram @ polynomial
     x = gathered @ x
     return (x.mT if tall else x).to(matrices.dtype)
 
@@ -63,25 +66,39 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[tuple(parameter.shape[-2:])].append(parameter)
             for (rows, columns), parameters in by_shape.items():
-                updates = [self._momentum(parameter, group["momentum"]) for parameter in parameters]
-                stacked = orthogonalize(torch.cat([update.reshape(-1, rows, columns) for update in updates]))
-                scale = max(1.0, rows / columns) ** 0.5
-                start = 0
-                for parameter in parameters:
-                    count = parameter.numel() // (rows * columns)
-                    update = stacked[start : start + count].reshape(parameter.shape)
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update, alpha=-group["lr"] * scale)
-                    start += count
+                for stacks in self._stacks(parameters, rows, columns):
+                    _update(stacks, group, max(1.0, rows / columns) ** 0.5)
 
-    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        gradient = parameter.grad
-        assert gradient is not None
-        state["momentum"].lerp_(gradient, 1 - momentum)
-        return gradient.lerp(state["momentum"], momentum)
+    def _stacks(self, parameters: list[Tensor], rows: int, columns: int) -> Iterator[list[tuple[Tensor, ...]]]:
+        """Weights, gradient and momentum of every parameter as stacks [n, R, C], so many at once as are bounded."""
+        most = max(1, ELEMENTS_AT_ONCE // (rows * columns))
+        together: list[tuple[Tensor, ...]] = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            assert parameter.grad is not None
+            triple = (parameter, parameter.grad.contiguous(), state["momentum"])
+            for stack in zip(*(each.view(-1, rows, columns).split(most) for each in triple), strict=True):
+                if sum(len(weights) for weights, _, _ in together) + len(stack[0]) > most:
+                    yield together
+                    together = []
+                together.append(stack)
+        yield together
+
+
+@torch.no_grad()
+def _update(stacks: list[tuple[Tensor, ...]], group: dict[str, Any], scale: float) -> None:
+    """Moves weights [n, R, C] and momenta of a group of stacks, in place."""
+    directions = []
+    for _, gradient, momentum in stacks:
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        directions.append(gradient.lerp(momentum, group["momentum"]))
+    lengths = [len(direction) for direction in directions]
+    turned = orthogonalize(torch.cat(directions)).split(lengths)
+    for (weights, _, _), direction in zip(stacks, turned, strict=True):
+        weights.mul_(1 - group["lr"] * group["weight_decay"])
+        weights.add_(direction, alpha=-group["lr"] * scale)
 
 
 def rate_at(step: int, num_steps: int, config: OptimizerConfig) -> float:

@@ -51,6 +51,24 @@ def test_a_stack_of_matrices_moves_like_each_alone() -> None:
     torch.testing.assert_close(stack.detach(), torch.stack([matrix.detach() for matrix in alone]))
 
 
+@pytest.mark.parametrize("at_once", [1, 5, 100])
+def test_matrices_move_alike_however_many_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    def moved() -> list[nn.Parameter]:
+        torch.manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(*shape)) for shape in ((8, 16), (7, 8, 16), (8, 16), (16, 8))]
+        muon = Muon(parameters, 0.02, 0.95, 0.1)
+        for _ in range(2):
+            for parameter in parameters:
+                parameter.grad = torch.randn_like(parameter)
+            muon.step()
+        return parameters
+
+    expected = moved()
+    monkeypatch.setattr("m6.train.optimizer.ELEMENTS_AT_ONCE", at_once * 8 * 16)
+    for ours, theirs in zip(moved(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_every_parameter_has_one_optimizer() -> None:
     model = Transformer(ModelConfig(num_layers=1, hidden_size=32, num_heads=2, ffn_size=64), 100)
     optimizers = Optimizers(model, OptimizerConfig(), 10, muon_matrices(model))
