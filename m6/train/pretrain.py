@@ -75,6 +75,20 @@ def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.M
     return vqgan.backbone()
 
 
+def pretraining(model: Transformer, steps: Steps) -> Task[Batch]:
+    """What the loop trains: this model, on the batches of these steps."""
+    return Task(
+        model=model,
+        loss=lambda batch: batch_loss(model, batch),
+        batches=lambda start, stop, workers: batches(steps, start, stop, workers),
+        counts=lambda batch: batch_counts(batch, model.config, steps.vocabulary),
+        describe=lambda batch: ", ".join(batch.keys),
+        matrices=muon_matrices(model),
+        after_step=lambda: update_bias(model),
+        move=to_device,
+    )
+
+
 def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
     """Trains in the run folder's `pretrain`; returns the figures of the stage."""
     prepare_cpu(stage.loop.num_threads)
@@ -87,18 +101,8 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
     steps = Steps(mixture, vocabulary, model_config.patch_size)
     torch.manual_seed(seed)
     model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
-    task: Task[Batch] = Task(
-        model=model,
-        loss=lambda batch: batch_loss(model, batch),
-        batches=lambda start, stop, workers: batches(steps, start, stop, workers),
-        counts=lambda batch: batch_counts(batch, model_config, vocabulary),
-        describe=lambda batch: ", ".join(batch.keys),
-        matrices=muon_matrices(model),
-        after_step=lambda: update_bias(model),
-        move=to_device,
-    )
     folder = run.stage("pretrain")
-    train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
+    train(pretraining(model, steps), stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
     rows = read_metrics(folder / "metrics.jsonl")
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
