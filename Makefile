@@ -1,7 +1,8 @@
 # make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
-# make bench        measures the corpus beside its peers; makes their environments first, about 4 GB: runs/peers
+# make bench        measures corpus and training step beside their peers; makes their environments first: runs/peers, 4 GB
+# make bench-gpu    measures the training step on the GPU of this machine, in under nine minutes
 # make wheel        builds dist/*.whl
 # make clean        removes what the others made, runs/ excepted
 
@@ -14,7 +15,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint bench wheel clean setup
+.PHONY: quickstart test lint bench bench-gpu wheel clean setup
 
 quickstart: $(READY)
 	$(BIN)/m6 quickstart
@@ -33,6 +34,10 @@ bench: export M6_PEERS ?= runs/peers
 bench: $(READY)
 	$(BIN)/python -m benchmarks.peers.setup
 	$(BIN)/python -m benchmarks.corpus --json runs/benchmarks.json
+	$(BIN)/python -m benchmarks.train_step --json runs/train_step.json
+
+bench-gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu --json runs/gpu.json
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

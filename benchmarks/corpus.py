@@ -10,16 +10,14 @@ texts: it shows that all works, and its figures mean nothing.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from benchmarks.rows import Row, hardware, table, write_json
+from benchmarks.command import ONLY, RUNS, chosen, command
+from benchmarks.rows import Row
 from benchmarks.runners import ONE_THREAD, say
-from m6.config import UserError, nearest
 
 PARTS = {
     "clean": ("clean_vs_data_juicer", "clean_vs_datatrove", "clean_text_vs_data_juicer", "clean_text_vs_datatrove"),
@@ -39,39 +37,22 @@ PARTS = {
 
 def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False) -> list[Row]:
     """The rows of these keys, or of all. UserError for an unknown key, and for texts that cannot be had."""
-    known = [key for keys in PARTS.values() for key in keys]
-    for key in only:
-        if key not in known:
-            raise UserError(f"benchmarks: no key {key!r}{nearest(key, known)}")
+    wanted = chosen(only, (key for keys in PARTS.values() for key in keys))
     rows: list[Row] = []
     for name, keys in PARTS.items():
-        if not only or set(keys) & set(only):
+        if set(keys) & set(wanted):
             say(f"measuring {', '.join(keys)}")
             measured = importlib.import_module(f"benchmarks.{name}").measure(1 if smoke else runs, smoke)
-            rows += [row for row in measured if not only or row["key"] in only]
+            rows += [row for row in measured if row["key"] in wanted]
     return rows
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print, write; see the top of this file. 2 for what is wrong with the call."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--smoke", action="store_true", help="one run on a few bundled texts")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
-    parser.add_argument("--only", nargs="+", default=(), metavar="KEY", help="measure these keys alone")
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="paired runs, of which medians are taken (5)")
-    given = parser.parse_args(words)
     os.environ.update(ONE_THREAD)
-    try:
-        rows = run(given.only, runs=given.runs, smoke=given.smoke)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{hardware()}\n{table(rows)}")
-    if given.json:
-        write_json(given.json, rows)
-    return 0
+    return command(
+        "corpus", __doc__, lambda given: run(given.only, runs=given.runs, smoke=given.smoke), {**ONLY, **RUNS}, words
+    )
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.command import RUNS, command
 from benchmarks.peers.serve import serve
-from benchmarks.rows import Row, hardware, row, table, write_json
+from benchmarks.rows import Row, row
 from benchmarks.runners import PEERS, Runner, paired, peer_python, say
 from m6.config import UserError
 from m6.corpus.config import ImageFormat, ImageRules
@@ -116,32 +117,25 @@ def prepare_all(paths: Sequence[str], out: Path) -> int:
     return kept
 
 
+FLAGS = {
+    "--photos": {"metavar": "DIR", "help": f"folder of JPEG files ({PHOTOS})"},
+    "--peers": {"metavar": "DIR", "help": f"folder of the peers' environments ({PEERS})"},
+    **RUNS,
+}
+
+
 def main() -> int:
     """Measure, print, write; see the top of this file. 2 for what is wrong with the call."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photos", metavar="DIR", help=f"folder of JPEG files ({PHOTOS})")
-    parser.add_argument("--peers", metavar="DIR", help=f"folder of the peers' environments ({PEERS})")
-    parser.add_argument("--smoke", action="store_true", help=f"one run on {SMOKE} pictures")
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="paired runs, of which medians are taken (5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
-    parser.add_argument("--serve", nargs=2, metavar=("LIST", "OUT"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve:
-        paths, out = Path(given.serve[0]).read_text(encoding="utf-8").splitlines(), Path(given.serve[1])
+    if sys.argv[1:2] == ["--serve"]:  # the program that is measured; its list of files, and a folder
+        paths, out = Path(sys.argv[2]).read_text(encoding="utf-8").splitlines(), Path(sys.argv[3])
         serve(lambda: prepare_all(paths, out))
         return 0
+    return command("images", __doc__, _measure, FLAGS)
+
+
+def _measure(given: argparse.Namespace) -> list[Row]:
     os.environ.update({name: value for name, value in ((PHOTOS, given.photos), (PEERS, given.peers)) if value})
-    try:
-        rows = measure(1 if given.smoke else given.runs, given.smoke)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{hardware()}\n{table(rows)}")
-    if given.json:
-        write_json(given.json, rows)
-    return 0
+    return measure(1 if given.smoke else given.runs, given.smoke)
 
 
 if __name__ == "__main__":

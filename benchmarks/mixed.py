@@ -6,6 +6,7 @@ fields of `m6.data.packing.Batch`. Codes of pictures are drawn by chance: no ste
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +16,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from m6.corpus.document import SCHEMA, Document
+from m6.corpus.document import SCHEMA, Document, make_document
 from m6.corpus.sources import reader
+from m6.data.config import DataConfig
 from m6.data.images import CODES_SCHEMA
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch, pack
 from m6.data.sample import Sample
 from m6.recipes import quickstart
+from m6.run import write_atomic
 from m6.shards import write_shards
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.train import train_tokenizer
@@ -35,20 +38,38 @@ LAST_STEP = 700  # of the quickstart, when all objectives are on
 def write_batches(folder: Path, context: int, num_batches: int, smoke: bool) -> Vocabulary:
     """Writes packed.pt and padded.pt: the same samples in packed rows of `context` tokens at the most, and each in a
     row of its own filled up to `context`. Returns the vocabulary of their ids."""
-    recipe = quickstart.recipe()
-    documents = list(_documents(recipe.corpus.sources, smoke))
-    texts = [document["title"] + document["text"] for document in documents]
-    tokenizer = TextTokenizer(train_tokenizer(texts, recipe.tokenizer))
-    vocabulary = Vocabulary(tokenizer.size, recipe.vqgan.model.num_codes)
-    _write_corpus(folder / "corpus", documents)
-    _write_codes(folder / "codes", documents, 64 // recipe.vqgan.model.downsample, vocabulary.num_codes)
-    mixture = Mixture(folder / "corpus", folder / "codes", tokenizer, recipe.pretrain.data, seed=0)
+    vocabulary = write_corpus(folder, smoke)
+    mixture = open_mixture(folder, quickstart.recipe().pretrain.data)
     steps = [mixture.samples(LAST_STEP + number) for number in range(num_batches)]
     if smoke:
         steps = [samples[::6] for samples in steps]
     for name, laid in (("packed", _packed), ("padded", _padded)):
         torch.save([asdict(laid(samples, vocabulary, context)) for samples in steps], folder / f"{name}.pt")
     return vocabulary
+
+
+def write_corpus(folder: Path, smoke: bool, long_texts: int = 0) -> Vocabulary:
+    """Writes what `open_mixture` opens; returns the vocabulary. `long_texts`: characters of each Document of one more
+    source, "texts", put together from the poems end to end; 0 leaves it out."""
+    recipe = quickstart.recipe()
+    documents = list(_documents(recipe.corpus.sources, smoke))
+    tokenizer = train_tokenizer([document["title"] + document["text"] for document in documents], recipe.tokenizer)
+    vocabulary = Vocabulary(tokenizer.get_vocab_size(), recipe.vqgan.model.num_codes)
+    if long_texts:
+        whole = "".join(document["text"] for document in documents if document["source"] == "poems")
+        cuts = range(0, len(whole) - long_texts + 1, long_texts)
+        documents += [make_document("texts", whole[cut : cut + long_texts]) for cut in cuts]
+    _write_corpus(folder / "corpus", documents)
+    _write_codes(folder / "codes", documents, 64 // recipe.vqgan.model.downsample, vocabulary.num_codes)
+    write_atomic(folder / "tokenizer.json", tokenizer.to_str())
+    write_atomic(folder / "vocabulary.json", json.dumps(asdict(vocabulary)))
+    return vocabulary
+
+
+def open_mixture(folder: Path, config: DataConfig) -> Mixture:
+    """The corpus of `write_corpus`, mixed by this config."""
+    tokenizer = TextTokenizer.load(folder / "tokenizer.json")
+    return Mixture(folder / "corpus", folder / "codes", tokenizer, config, seed=0)
 
 
 def read_batches(path: Path) -> list[Batch]:

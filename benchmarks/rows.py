@@ -44,11 +44,14 @@ def row(
     peer_name: str | None = None,
     ratios: Sequence[float] = (),
     note: str = "",
+    module: str = "corpus",
+    on: str = "",
 ) -> Row:
     """The row of a key, from the figures of each run.
 
     Figures are rates, of which more is better, and run i of ours belongs to run i of the peer; `ratios` stand instead
-    where the figures are none.
+    where the figures are none. `module` is the command that measures the key, `on` what it was measured on, if that is
+    more than `hardware()` says.
     """
     ratios = ratios or [own / other for own, other in zip(ours, peer, strict=bool(peer))]
     shown = ratios or ours
@@ -61,8 +64,8 @@ def row(
         unit=unit,
         runs=len(shown),
         spread=[_rounded(min(shown)), _rounded(max(shown))] if shown else [],
-        command=f"python -m benchmarks.corpus --only {key}",
-        hardware=hardware(),
+        command=f"python -m benchmarks.{module} --only {key}",
+        hardware=on or hardware(),
         date=datetime.date.today().isoformat(),
         note=note,
     )

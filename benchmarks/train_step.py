@@ -10,7 +10,6 @@ ours by that of transformers with packed rows. `--smoke` is one run on a few sam
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
@@ -18,10 +17,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import ONLY, RUNS, chosen, command
 from benchmarks.mixed import write_batches
-from benchmarks.rows import Row, hardware, row, table, write_json
+from benchmarks.rows import Row, row
 from benchmarks.runners import ROOT, Run, Runner, paired, peer_python, say
-from m6.config import UserError, nearest
 from m6.data.config import DataConfig
 
 CONTEXT = DataConfig().row_length
@@ -50,10 +49,7 @@ KEYS = {
 
 def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False) -> list[Row]:
     """The rows of these keys, or of all. UserError for an unknown key."""
-    for key in only:
-        if key not in KEYS:
-            raise UserError(f"benchmarks: no key {key!r}{nearest(key, KEYS)}")
-    keys = [key for key in KEYS if not only or key in only]
+    keys = chosen(only, KEYS)
     python = peer_python(PEER)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -114,10 +110,8 @@ def _row(
     key: str, ours: Sequence[float], unit: str, peer: Sequence[float], ratios: Sequence[float] = (), note: str = ""
 ) -> Row:
     name = PEER if KEYS[key][1].startswith("hf") else f"open-m6, {' '.join(CONTESTANTS[KEYS[key][1]])}"
-    made = row(
-        key, ours, unit, peer=peer, peer_name=name, ratios=ratios, note=note if peer else f"{note}; not available"
-    )
-    return Row(**{**made, "command": f"python -m benchmarks.train_step --only {key}"})
+    said = note if peer else f"{note}; not available"
+    return row(key, ours, unit, peer=peer, peer_name=name, ratios=ratios, note=said, module="train_step")
 
 
 def _rate(run: Run) -> float:
@@ -126,23 +120,13 @@ def _rate(run: Run) -> float:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print, write; see the top of this file. 2 for what is wrong with the call."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.train_step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return command(
+        "train_step",
+        __doc__,
+        lambda given: run(given.only, runs=given.runs, smoke=given.smoke),
+        {**ONLY, **RUNS},
+        words,
     )
-    parser.add_argument("--smoke", action="store_true", help="one run on a few samples")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
-    parser.add_argument("--only", nargs="+", default=(), metavar="KEY", help="measure these keys alone")
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="paired runs, of which medians are taken (5)")
-    given = parser.parse_args(words)
-    try:
-        rows = run(given.only, runs=given.runs, smoke=given.smoke)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{hardware()}\n{table(rows)}")
-    if given.json:
-        write_json(given.json, rows)
-    return 0
 
 
 if __name__ == "__main__":

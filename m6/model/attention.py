@@ -73,7 +73,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask | None) -> Tens
     if isinstance(mask, PieceMask):
         return _attend_in_pieces(query, key, value, mask)
     if isinstance(mask, BlockMask):
-        attention = _compiled_flex_attention() if query.is_cuda else flex_attention
+        alone = query.is_cuda and not torch.compiler.is_compiling()
+        attention = _compiled_flex_attention() if alone else flex_attention
         mixed: Tensor = attention(query, key, value, block_mask=mask)
         return mixed
     if mask is not None and query.dtype == torch.bfloat16 and query.device.type == "cpu":
@@ -113,7 +114,8 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         query_key, value = self.qkv(x).split([2 * width, width], dim=-1)
         query_key = query_key.reshape(batch, length, 2, self.num_heads, self.head_size)
-        query_key = rotate(F.layer_norm(query_key, (self.head_size,)), rotation)
+        # Autocast of CUDA norms in float32, and FlexAttention takes all three as they are.
+        query_key = rotate(F.layer_norm(query_key, (self.head_size,)), rotation).type_as(value)
         query, key = query_key.permute(2, 0, 3, 1, 4)
         value = value.view(batch, length, self.num_heads, self.head_size).transpose(1, 2)
         if cache is not None:

@@ -26,7 +26,7 @@ MARKS: dict[Mark, str] = {
     "derived": "follows from the count of parameters that the paper gives",
     "ours": "chosen here",
 }
-TEXT_ENTRIES = 21_128
+PAPER_VOCABULARY = 21_128
 """Vocabulary of Chinese BERT, which the authors' later baselines use (confirmed); with it M6-base counts 327M."""
 
 
@@ -37,7 +37,7 @@ class Size:
 
     about: str
     model: ModelConfig
-    vocab_size: int = TEXT_ENTRIES
+    vocab_size: int = PAPER_VOCABULARY
     marks: Mapping[str, Mark] = field(default_factory=dict)
     paper_parameters: str = ""
     """The count of the paper, rounded as it rounds it."""

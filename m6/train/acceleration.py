@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -55,7 +56,14 @@ def recompute(part: nn.Module, selective: bool) -> None:
     contexts: dict[str, Any] = {}
     if selective:
         contexts["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
-    part.forward = partial(checkpoint, part.forward, use_reentrant=False, preserve_rng_state=False, **contexts)
+
+    def forward(self: nn.Module, *arguments: Any) -> Any:
+        return checkpoint(
+            type(self).forward, self, *arguments, use_reentrant=False, preserve_rng_state=False, **contexts
+        )
+
+    # A method of Python's, not a partial: torch.compile starts at a frame that it can read, and all parts share one.
+    part.forward = MethodType(forward, part)
 
 
 def _policy(_: Any, operation: Any, *__: Any, **___: Any) -> CheckpointPolicy:

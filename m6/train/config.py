@@ -48,7 +48,7 @@ class LoopConfig(Config):
     num_steps: int = 1000
     """Updates in all."""
     checkpoint_every: int = 100
-    """Updates between two checkpoints."""
+    """Updates between two checkpoints, the last one among them; 0 writes none."""
     keep_checkpoints: int = 2
     """How many of the newest checkpoints stay on disk."""
     log_every: int = 10

@@ -99,7 +99,7 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
                 metrics.log(done, rate=share, **row)
                 bar.note(f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f}/s")
             bar.advance()
-            if done % config.checkpoint_every == 0 or last:
+            if config.checkpoint_every and (done % config.checkpoint_every == 0 or last):
                 check.look()
                 checkpoint.save(folder, done, task.model, optimizers, about, config.keep_checkpoints)
     metrics.close()

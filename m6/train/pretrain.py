@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -88,6 +89,22 @@ def heldout_batches(steps: Steps, count: int) -> list[Batch]:
     return [steps[step] for step in chosen]
 
 
+def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = ()) -> Task[Batch]:
+    """What the loop trains: this model, on the batches of these steps; and what is held out."""
+    return Task(
+        model=model,
+        loss=lambda batch: batch_loss(model, batch),
+        batches=lambda start, stop, workers: batches(steps, start, stop, workers),
+        counts=lambda batch: batch_counts(batch, model.config, steps.vocabulary),
+        describe=lambda batch: ", ".join(batch.keys),
+        matrices=muon_matrices(model),
+        rate_shares=rate_shares(model),
+        after_step=lambda: update_bias(model),
+        move=to_device,
+        heldout=heldout,
+    )
+
+
 def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
     """Trains in the run folder's `pretrain`; returns the figures of the stage."""
     prepare_cpu(stage.loop.num_threads)
@@ -106,20 +123,8 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
     heldout = heldout_batches(steps_of("heldout"), stage.loop.heldout_batches) if stage.loop.heldout_every else ()
     torch.manual_seed(seed)
     model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
-    task: Task[Batch] = Task(
-        model=model,
-        loss=lambda batch: batch_loss(model, batch),
-        batches=lambda start, stop, workers: batches(steps, start, stop, workers),
-        counts=lambda batch: batch_counts(batch, model_config, vocabulary),
-        describe=lambda batch: ", ".join(batch.keys),
-        matrices=muon_matrices(model),
-        rate_shares=rate_shares(model),
-        after_step=lambda: update_bias(model),
-        move=to_device,
-        heldout=heldout,
-    )
     folder = run.stage("pretrain")
-    train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
+    train(pretraining(model, steps, heldout), stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
     rows = read_metrics(folder / "metrics.jsonl")
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),

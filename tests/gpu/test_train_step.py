@@ -3,6 +3,7 @@ without one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from m6.train.acceleration import accelerate
 from m6.train.config import LoopConfig, OptimizerConfig
 from m6.train.cross_entropy import linear_cross_entropy
 from m6.train.loop import NonFiniteLossError, Task, train
-from m6.train.optimizer import orthogonalize
+from m6.train.optimizer import Optimizers, orthogonalize
 from m6.train.pretrain import batch_loss, muon_matrices
 from m6.train.throughput import batch_counts
 from m6.train.window import Figures
@@ -84,17 +85,37 @@ def test_options_keep_the_loss(tmp_path: Path, changes: dict[str, object]) -> No
     torch.testing.assert_close(losses(tmp_path / "option", **changes), expected, rtol=0.02, atol=0)
 
 
-def test_packs_of_any_length_are_compiled_once() -> None:
+@pytest.mark.parametrize("how", ["none", "selective", "full"])
+def test_packs_of_any_length_are_compiled_once(how: Literal["none", "selective", "full"]) -> None:
     torch._dynamo.reset()
     model = Transformer(SIZE, VOCABULARY.size).to(CUDA).train()
-    accelerate(model, LoopConfig(compile=True), CUDA)
+    accelerate(model, LoopConfig(compile=True, checkpointing=how), CUDA)
     made = []
-    for row_length in (96, 128, 160, 192):
+    for row_length in (160, 192, 224, 256):  # a single block of 128 would be a graph of its own
         batch = to_device(pack(4 * mixed_samples(), VOCABULARY, 8, row_length), CUDA)
         with torch.autocast("cuda", torch.bfloat16):
             batch_loss(model, batch)[0].backward()
         made.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert made[-1] == made[0] > 0, made
+
+
+@pytest.mark.parametrize("num_experts", [1, 4])
+def test_a_step_never_waits_for_the_device(num_experts: int) -> None:
+    """PyTorch raises at whatever would wait, once buffers and kernels are there."""
+    model = Transformer(SIZE.override({"experts.num_experts": num_experts}), VOCABULARY.size).to(CUDA).train()
+    optimizers = Optimizers(model, OptimizerConfig(), 10, muon_matrices(model))
+    batch = to_device(pack(4 * mixed_samples(), VOCABULARY, 8, 160), CUDA)
+    for step in range(3):
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error" if step == 2 else "default")
+        try:
+            with torch.autocast("cuda", torch.bfloat16):
+                loss, _ = batch_loss(model, batch)
+            loss.backward()
+            optimizers.clip()
+            optimizers.step(step)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_float8_learns_on_hopper_and_is_refused_elsewhere(tmp_path: Path) -> None:

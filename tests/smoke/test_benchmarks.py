@@ -1,4 +1,4 @@
-"""The benchmark of the corpus: it works on a machine without peers and without a network, and pairs its runs."""
+"""The benchmarks: they work on a machine without peers, without a network and without a GPU, and pair their runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
 
+from benchmarks import gpu
 from benchmarks.corpus import PARTS
 from benchmarks.memory import peak_of
 from benchmarks.rows import Row, row, table
@@ -127,3 +128,56 @@ def test_smoke_of_the_training_step_without_peers(tmp_path: Path) -> None:
         assert (one["ratio"] is None) == (one["key"] in beside_peer), one
         assert one["command"] == f"python -m benchmarks.train_step --only {one['key']}"
     assert f"transformers is missing: no {tmp_path / 'transformers'}" in done.stderr
+
+
+def gpu_bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.gpu", *words]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+
+
+def test_smoke_of_the_gpu_benchmark(tmp_path: Path) -> None:
+    """Every key has a row with a figure; what is not installed says so."""
+    done = gpu_bench("--smoke", "--json", str(tmp_path / "rows.json"))
+    assert done.returncode == 0, done.stderr
+    rows: dict[str, Row] = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
+    mfu = {"text_mfu_1b", "text_mfu_3b", "mixed_mfu", "moe_mfu_wide", "moe_mfu_narrow"}
+    others = {"compile_speedup", "float8_speedup", "loader_stall_share", "recompilations"}
+    assert set(rows) == {*mfu, *others, "step_10b_gib"}
+    for key, one in rows.items():
+        assert set(one) == set(Row.__annotations__)
+        assert one["command"] == f"python -m benchmarks.gpu --only {key}"
+        if key == "float8_speedup":  # torchao may be there, a Hopper GPU is not
+            assert one["ours"] is None
+            assert "torchao is not installed" in one["note"] or "needs an NVIDIA GPU" in one["note"]
+        else:
+            assert one["ours"] is not None, one
+            assert one["runs"] == 2, one
+            assert one["ours"] > 0 or key == "recompilations", one
+    assert all(rows[key]["unit"] == "MFU" and rows[key]["spread"][1] < 1 for key in mfu)
+    assert rows["compile_speedup"]["ratio"] is not None
+
+
+def test_a_configuration_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ends, one whose memory ends at any number of tokens, and one for which no time is left."""
+    tried = []
+
+    def answer(name: str, folder: Path, tokens: int, seconds: float, smoke: bool) -> gpu.Answer:
+        tried.append((name, tokens))
+        if name == "text_1b":
+            return {"failed": "ended with -11: "}
+        return {"failed": "out of memory", "out_of_memory": True}
+
+    monkeypatch.setattr(gpu, "_answer", answer)
+    rows = {one["key"]: one for one in gpu.run(["text_mfu_1b", "step_10b_gib"], smoke=True)}
+    assert tried == [("text_1b", 512), ("step_10b", 512), ("step_10b", 256)]
+    assert rows["text_mfu_1b"]["note"] == "bar 0.50; ended with -11: "
+    assert rows["step_10b_gib"]["note"] == "a cost, bar 139; out of memory (at 256 tokens a step)"
+    monkeypatch.setattr(gpu, "SECONDS", 0.0)
+    assert gpu.run(["mixed_mfu"], smoke=True)[0]["note"] == "bar 0.45; no time was left"
+
+
+def test_without_a_gpu_one_line_names_the_way_out() -> None:
+    done = gpu_bench(CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "--smoke" in done.stderr

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from m6.config import UserError
 from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
-from m6.model.attention import attend, rotary, rotate
+from m6.model.attention import Attention, attend, rotary, rotate
 from m6.model.config import ModelConfig
 from m6.model.masks import boolean_mask, build_mask
 from m6.model.transformer import Transformer
@@ -69,6 +69,23 @@ def test_attention_in_bfloat16_is_that_of_float32() -> None:
     written_out = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
     assert written_out.dtype == torch.bfloat16
     torch.testing.assert_close(written_out.float(), expected, rtol=0.02, atol=0.03)
+
+
+def test_queries_keys_and_values_are_of_one_type_where_norms_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast of CUDA leaves norms in float32; FlexAttention is no operation that it casts for."""
+    seen = []
+
+    def spy(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: object) -> torch.Tensor:
+        seen.append({query.dtype, key.dtype, value.dtype})
+        return value
+
+    norm = F.layer_norm
+    monkeypatch.setattr("m6.model.attention.attend", spy)
+    monkeypatch.setattr(F, "layer_norm", lambda x, *arguments: norm(x.float(), *arguments))
+    layer = Attention(ModelConfig(hidden_size=32, num_heads=2))
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(torch.randn(1, 4, 32), rotary(torch.zeros(1, 4, 3, dtype=torch.int32), 16, 100.0), None, None)
+    assert seen == [{torch.bfloat16}]
 
 
 def test_cached_decoding_equals_the_full_forward() -> None:

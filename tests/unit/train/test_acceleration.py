@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from m6.config import UserError
 from m6.data.packing import pack
 from m6.model.config import ExpertsConfig, ModelConfig
+from m6.model.masks import block_mask
 from m6.model.transformer import Transformer
 from m6.train import checkpoint
 from m6.train.acceleration import accelerate
@@ -89,6 +90,24 @@ def test_packs_of_any_length_are_compiled_once() -> None:
         loss.backward()
         made.append(graphs["unique_graphs"])
     assert made[-1] == made[0] > 0, made
+
+
+@pytest.mark.parametrize("how", ["none", "selective", "full"])
+def test_block_masks_of_any_pack_are_compiled_once_recomputed_or_not(how: Literal["none", "selective", "full"]) -> None:
+    """The masks of CUDA, whose attention has no way back on a CPU: forward alone. More layers than the compiler would
+    take apart before it gives up."""
+    torch._dynamo.reset()
+    model = Transformer(SIZE.model_copy(update={"num_layers": 10}), VOCABULARY.size).train()
+    accelerate(model, LoopConfig(compile=True, checkpointing=how), CPU, backend="eager")
+    graphs = torch._dynamo.utils.counters["stats"]
+    before, made = graphs["unique_graphs"], []
+    for row_length in (160, 192, 256):  # blocks are of 128; a single one would be a graph of its own
+        batch = pack(8 * mixed_samples(), VOCABULARY, 8, row_length)
+        mask = block_mask(batch.sample, batch.branch, batch.causal)
+        with torch.no_grad():
+            model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
+        made.append(graphs["unique_graphs"] - before)
+    assert made == [2, 2, 2]  # the last block stands apart: it goes on with the places of labels alone
 
 
 def test_8_bit_states_need_torchao(monkeypatch: pytest.MonkeyPatch) -> None:

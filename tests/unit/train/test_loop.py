@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,7 @@ from m6.train import checkpoint
 from m6.train.config import LoopConfig, OptimizerConfig
 from m6.train.hardware import matrix_dtype
 from m6.train.loop import NonFiniteLossError, Task, train
-from m6.train.pretrain import batch_loss, muon_matrices
-from m6.train.throughput import batch_counts
+from m6.train.pretrain import pretraining
 from m6.train.window import Figures
 from tests.unit.small_corpus import tokenizer, write_corpus
 
@@ -60,14 +60,7 @@ def make_task(steps: Steps, *, stop_at: int | None = None) -> Task[Batch]:
                 raise Interrupted
             yield batch
 
-    return Task(
-        model=model,
-        loss=lambda batch: batch_loss(model, batch),
-        batches=interrupted,
-        counts=lambda batch: batch_counts(batch, SIZE, steps.vocabulary),
-        describe=lambda batch: ", ".join(batch.keys),
-        matrices=muon_matrices(model),
-    )
+    return replace(pretraining(model, steps), batches=interrupted)
 
 
 def weights(task: Task[Batch]) -> dict[str, Tensor]:
@@ -114,6 +107,12 @@ def test_old_checkpoints_go_and_the_newest_stay(steps: Steps, tmp_path: Path) ->
     train(make_task(steps), LOOP, tmp_path, "test", {"a": 1})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000004", "step-00000006"]
     assert json.loads((tmp_path / "step-00000006" / "state.json").read_text())["config"] == {"a": 1}
+
+
+def test_a_training_that_is_only_measured_writes_no_checkpoint(steps: Steps, tmp_path: Path) -> None:
+    train(make_task(steps), LOOP.model_copy(update={"checkpoint_every": 0}), tmp_path, "test", {})
+    assert checkpoints(tmp_path) == []
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 6
 
 
 def test_a_first_batch_of_eight_samples_is_learnt_by_heart(steps: Steps, tmp_path: Path) -> None:
