@@ -1,0 +1,77 @@
+"""What the ablations change, and how they tell it; the trainings themselves take an hour."""
+
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from benchmarks.ablations import CHANGES, main, recipe, scores, steps_to_reach, table
+from benchmarks.curve import curve_svg
+from m6.config import differences
+from m6.data.packing import pack
+from m6.model import transformer
+from m6.model.config import ModelConfig
+from m6.model.masks import build_mask
+from m6.model.transformer import Transformer
+from tests.unit.data.examples import VOCABULARY, mixed_samples
+
+ROWS = [
+    [{"step": step, "seconds": 5.0, "heldout/loss": loss, **{f"heldout/loss/{name}": loss for name in
+      ("language_modelling", "text_denoising", "captioning", "image_denoising", "matching")}}
+     for step, loss in ((10, 6.0), (20, 5.0 - seed), (30, 4.0 - seed))]
+    for seed in (0, 1)
+]  # fmt: skip
+
+
+def states() -> torch.Tensor:
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(num_layers=2, hidden_size=32, num_heads=2, ffn_size=64), VOCABULARY.size)
+    batch = pack(mixed_samples(), VOCABULARY, 8, 128)
+    mask = build_mask(batch.sample, batch.branch, batch.causal)
+    with torch.no_grad():
+        return model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_changes_code_or_fields_and_is_undone(name: str) -> None:
+    plain, change = states(), CHANGES[name]
+    with change.code():
+        found = states()
+    assert found.isfinite().all()
+    by_code = not torch.equal(found, plain)
+    by_fields = bool(differences(recipe(change, 0, 100), recipe(CHANGES["dense"], 0, 100)))
+    assert by_code != by_fields or name == "dense"
+    assert torch.equal(states(), plain)
+
+
+def test_order_alone_forgets_rows_and_columns() -> None:
+    position = torch.tensor([[[3, 0, 0], [3, 5, 2], [4, 5, 2]]])
+    with CHANGES["order_alone"].code():
+        flat = vars(transformer)["rotary"](position, 16, 100.0)
+    assert torch.equal(flat[0, 0], flat[0, 1])
+    assert not torch.equal(flat[0, 1], flat[0, 2])
+
+
+def test_the_step_at_which_a_loss_is_reached_lies_between_two_looks() -> None:
+    assert steps_to_reach(ROWS[0], 5.5) == 15
+    assert steps_to_reach(ROWS[0], 4.25) == 27.5
+    assert steps_to_reach(ROWS[0], 3.0) is None
+
+
+def test_the_table_has_means_and_deviations() -> None:
+    lines = table({"dense": [scores(rows) for rows in ROWS]}).splitlines()
+    assert lines[2].startswith("| dense | 3.500 ± 0.707 |")
+    assert lines[2].endswith("| 0.500 ± 0.000 |")
+
+
+def test_the_curve_is_svg_with_a_line_for_each_seed_and_their_mean() -> None:
+    root = ElementTree.fromstring(curve_svg({"dense": ROWS}, "heldout/loss"))
+    lines = root.findall("{http://www.w3.org/2000/svg}polyline")
+    assert [len(line.attrib["points"].split()) for line in lines] == [3, 3, 3]
+
+
+def test_mistakes(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--out", str(tmp_path), "--only", "dens"]) == 2
+    assert "did you mean 'dense'" in capsys.readouterr().err
+    assert main([str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "has no finished corpus" in capsys.readouterr().err
