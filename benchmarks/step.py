@@ -1,7 +1,8 @@
-"""Our training step, as a program under measurement: python -m benchmarks.step FILE VOCABULARY KIND [--memory]
+"""Our training step under measurement: python -m benchmarks.step FILE VOCABULARY PRECISION KIND [--memory]
 
-FILE is one of `benchmarks.mixed`, VOCABULARY its number of ids, KIND dense or experts. Forward, backward, clipping and
-one update on each batch, by the parts of the real loop, in float32. AdamW alone, since the peers have no Muon.
+FILE is one of `benchmarks.mixed`, VOCABULARY its number of ids, PRECISION that of matrix products, KIND dense
+or experts. Forward, backward, clipping and
+one update on each batch, by the parts of the real loop. AdamW alone, since the peers have no Muon.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from m6.data.packing import Batch
 from m6.model.config import ExpertsConfig, ModelConfig
 from m6.model.transformer import Transformer
 from m6.train.config import OptimizerConfig
-from m6.train.hardware import prepare_cpu
+from m6.train.hardware import matrix_dtype, prepare_cpu
+from m6.train.loop import autocast
 from m6.train.optimizer import Optimizers
 from m6.train.pretrain import batch_loss
 
+CPU = torch.device("cpu")
 TINY = ModelConfig(num_layers=6, hidden_size=256, num_heads=8, ffn_size=1024, patch_size=PATCH_SIZE)
 """The size that is measured."""
 EXPERTS = ExpertsConfig(num_experts=8)
@@ -31,7 +34,8 @@ EXPERTS = ExpertsConfig(num_experts=8)
 class Step:
     """A model and its optimizer; `run` trains on some batches and returns their real tokens."""
 
-    def __init__(self, vocabulary: int, with_experts: bool) -> None:
+    def __init__(self, vocabulary: int, precision: str, with_experts: bool) -> None:
+        self.dtype = matrix_dtype(precision)
         prepare_cpu(0)
         torch.manual_seed(0)
         config = TINY.model_copy(update={"experts": EXPERTS}) if with_experts else TINY
@@ -40,7 +44,8 @@ class Step:
 
     def run(self, batches: list[Batch]) -> int:
         for batch in batches:
-            loss, _ = batch_loss(self.model, batch)
+            with autocast(CPU, self.dtype):
+                loss, _ = batch_loss(self.model, batch)
             loss.backward()
             norm = self.optimizers.clip()
             assert (loss + norm).isfinite()
@@ -48,11 +53,11 @@ class Step:
         return sum(batch.num_tokens for batch in batches)
 
 
-def main(path: str, vocabulary: str, kind: str, *memory: str) -> None:
+def main(path: str, vocabulary: str, precision: str, kind: str, *memory: str) -> None:
     """Serve; with `--memory`, what is answered is the peak of a step in KiB, over what was resident before."""
     batches = read_batches(Path(path))
     before = resident()
-    step = Step(int(vocabulary), kind == "experts")
+    step = Step(int(vocabulary), precision, kind == "experts")
     serve(lambda: peak_of_work(lambda: step.run(batches), before) if memory else step.run(batches))
 
 

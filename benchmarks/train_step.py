@@ -1,11 +1,12 @@
 """The benchmark of the training step: ours beside transformers, packed beside padded, experts beside dense.
 
-    python -m benchmarks.train_step [--smoke] [--json FILE] [--only KEY ...] [--runs N]
+    python -m benchmarks.train_step [--smoke] [--json FILE] [--only KEY ...] [--runs N] [--precision bfloat16]
 
-All programs train on the same samples of the mixed corpus with the same labels, at the same size, in float32, with as
-many threads as there are cores. Figures are real tokens, without padding, by seconds of the clock; a ratio is taken
-within a pair of runs. `memory_vs_hf` is a cost: the peak of a step over what was resident before the model was made,
-ours by that of transformers with packed rows. `--smoke` is one run on a few samples, whose figures mean nothing.
+All programs train on the same samples of the mixed corpus with the same labels, at the same size, with as many threads
+as there are cores: in float32, or both under autocast to bfloat16, which is what our training takes on a processor with
+units for it. Figures are real tokens, without padding, by seconds of the clock; a ratio is taken within a pair of runs.
+`memory_vs_hf` is a cost: the peak of a step over what was resident before the model was made, ours by that of
+transformers with packed rows. `--smoke` is one run on a few samples, whose figures mean nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.command import ONLY, RUNS, chosen, command
+from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.mixed import write_batches
 from benchmarks.rows import Row, row
 from benchmarks.runners import ROOT, Run, Runner, paired, peer_python, say
@@ -25,6 +26,7 @@ from m6.data.config import DataConfig
 
 CONTEXT = DataConfig().row_length
 """Tokens of a row, padded or packed: those of recipes by default. Longer rows favour packing."""
+PRECISIONS = ("float32", "bfloat16")
 NUM_BATCHES = 2  # steps of one run
 PEER = "transformers"
 CONTESTANTS = {
@@ -45,25 +47,33 @@ KEYS = {
     "memory_vs_hf": ("ours", "hf"),
 }
 """Who is measured beside whom."""
+PRECISION: Flags = {
+    "--precision": {"choices": PRECISIONS, "default": PRECISIONS[0], "help": "of matrix products, on both sides"}
+}
 
 
-def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False) -> list[Row]:
+def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False, precision: str = PRECISIONS[0]) -> list[Row]:
     """The rows of these keys, or of all. UserError for an unknown key."""
     keys = chosen(only, KEYS)
     python = peer_python(PEER)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         vocabulary = write_batches(folder, CONTEXT, 1 if smoke else NUM_BATCHES, smoke).size
-        commands = {who: _command(who, folder, vocabulary, python) for who in CONTESTANTS}
+        given = [str(vocabulary), precision]
+        commands = {who: _command(who, folder, given, python) for who in CONTESTANTS}
         speed = [key for key in keys if key != "memory_vs_hf"]
         rows = _speed(speed, commands, 1 if smoke else runs) if speed else []
-        return rows + (_memory(commands, 1 if smoke else runs) if "memory_vs_hf" in keys else [])
+        rows += _memory(commands, 1 if smoke else runs) if "memory_vs_hf" in keys else []
+    return [
+        Row(**{**one, "command": f"{one['command']} --precision {precision}", "note": f"{precision}, {one['note']}"})
+        for one in rows
+    ]
 
 
-def _command(who: str, folder: Path, vocabulary: int, python: Path | None) -> list[str]:
+def _command(who: str, folder: Path, given: list[str], python: Path | None) -> list[str]:
     """How a contestant is started; empty for one whose environment is missing."""
     layout, kind = CONTESTANTS[who]
-    given = [str(folder / f"{layout}.pt"), str(vocabulary), kind]
+    given = [str(folder / f"{layout}.pt"), *given, kind]
     if who.startswith("ours"):
         return [sys.executable, "-m", "benchmarks.step", *given]
     return [str(python), str(ROOT / "benchmarks/peers/transformers_step.py"), *given] if python else []
@@ -123,8 +133,8 @@ def main(words: Sequence[str] | None = None) -> int:
     return command(
         "train_step",
         __doc__,
-        lambda given: run(given.only, runs=given.runs, smoke=given.smoke),
-        {**ONLY, **RUNS},
+        lambda given: run(given.only, runs=given.runs, smoke=given.smoke, precision=given.precision),
+        {**ONLY, **RUNS, **PRECISION},
         words,
     )
 

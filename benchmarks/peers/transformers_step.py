@@ -1,11 +1,11 @@
-"""The training step of a decoder of transformers: PYTHON transformers_step.py FILE VOCABULARY KIND [--memory]
+"""The training step of a decoder of transformers: PYTHON transformers_step.py FILE VOCABULARY PRECISION KIND [--memory]
 
-FILE is one of `benchmarks.mixed`, KIND is dense or experts. Dense is Starcoder2, of theirs the nearest to our blocks:
-LayerNorm, one GELU feed-forward, rotary positions, no biases, tied embedding, so that layers, widths and parameters are
-the same. With experts it is Mixtral with its eager experts; theirs are gated, so they are two thirds as wide, which is
-the same number of products; its balance loss, which takes no 4-D mask, is left out. Patches go in by `inputs_embeds`,
-the rule of the mask as a 4-D mask made for each batch, labels through the library's own loss over logits of the whole
-vocabulary. AdamW is the fused one.
+FILE is one of `benchmarks.mixed`, PRECISION float32 or bfloat16 (autocast), KIND dense or experts. Dense is Starcoder2,
+of theirs the nearest to our blocks: LayerNorm, one GELU feed-forward, rotary positions, no biases, tied embedding, so
+that layers, widths and parameters are the same. With experts it is Mixtral with its eager experts; theirs are gated, so
+they are two thirds as wide, which is the same number of products; its balance loss, which takes no 4-D mask, is left
+out. Patches go in by `inputs_embeds`, the rule of the mask as a 4-D mask made for each batch, labels through the
+library's own loss over logits of the whole vocabulary. AdamW is the fused one.
 """
 
 from __future__ import annotations
@@ -93,15 +93,17 @@ def mask(sample: Tensor, branch: Tensor, causal: Tensor) -> Tensor:
 class Step:
     """A model and its optimizer; `run` trains on some batches and returns their real tokens."""
 
-    def __init__(self, vocabulary: int, kind: str) -> None:
+    def __init__(self, vocabulary: int, precision: str, kind: str) -> None:
         torch.set_flush_denormal(True)
+        self.half = precision == "bfloat16"
         torch.manual_seed(0)
         self.model = Decoder(vocabulary, kind).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, betas=(0.9, 0.95), fused=True)
 
     def run(self, batches: list[dict[str, Any]]) -> int:
         for batch in batches:
-            loss = self.model(batch)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+                loss = self.model(batch)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             assert (loss + norm).isfinite()
@@ -110,11 +112,11 @@ class Step:
         return sum(int((batch["sample"] >= 0).sum()) for batch in batches)
 
 
-def main(path: str, vocabulary: str, kind: str, *memory: str) -> None:
+def main(path: str, vocabulary: str, precision: str, kind: str, *memory: str) -> None:
     """Serve; with `--memory`, what is answered is the peak of a step in KiB, over what was resident before."""
     batches = torch.load(path, weights_only=True)
     before = resident()
-    step = Step(int(vocabulary), kind)
+    step = Step(int(vocabulary), precision, kind)
     serve(lambda: peak_of_work(lambda: step.run(batches), before) if memory else step.run(batches))
 
 
