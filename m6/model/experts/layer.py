@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,10 @@ class MixtureOfExperts(nn.Module):
         self.experts = Experts(config)
         self.dispatcher: Dispatcher = LocalDispatcher(config.experts.num_experts)
         self.routing: Routing | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or sent elsewhere leaves out the last routing, which holds on to its graph."""
+        return {**self.__dict__, "routing": None}
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """x: [.., D]; real: [..] bool, false for padding, which goes to no expert and comes back as 0."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -58,6 +60,16 @@ def test_it_trains(balance: str) -> None:
     assert losses[-1] < 0.6 * losses[0]
     routers = [layer.router.bias for layer in made.experts().values()] if balance == "bias" else []
     assert all(bias.any() for bias in routers)
+
+
+def test_a_model_can_be_copied_between_forward_and_backward() -> None:
+    made = model()
+    loss, _ = batch_loss(made, pack(mixed_samples(), VOCABULARY, 8, 128))
+    again = copy.deepcopy(made)
+    assert not again.routings()
+    assert made.routings()
+    loss.backward()
+    assert all(p.grad is None for p in again.parameters())
 
 
 def test_filling_of_the_labels_goes_to_no_expert() -> None:

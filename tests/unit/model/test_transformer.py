@@ -10,11 +10,12 @@ from m6.config import UserError
 from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
 from m6.model.attention import Attention, attend, rotary, rotate
-from m6.model.config import ModelConfig
+from m6.model.config import ExpertsConfig, ModelConfig
 from m6.model.masks import boolean_mask, build_mask
 from m6.model.transformer import Transformer
 from m6.model.vision import BackboneStem
 from m6.tokenizer.vocabulary import Vocabulary
+from m6.train.pretrain import batch_loss
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 from tests.unit.data.examples import VOCABULARY, mixed_samples
@@ -69,6 +70,33 @@ def test_attention_in_bfloat16_is_that_of_float32() -> None:
     written_out = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
     assert written_out.dtype == torch.bfloat16
     torch.testing.assert_close(written_out.float(), expected, rtol=0.02, atol=0.03)
+
+
+EXPERTS = SMALL.model_copy(update={"num_layers": 4, "experts": ExpertsConfig(num_experts=4, every=2)})
+
+
+@pytest.mark.parametrize("size", [SMALL.model_copy(update={"num_layers": 4}), EXPERTS], ids=["dense", "experts"])
+def test_a_model_in_bfloat16_is_that_of_float32(size: ModelConfig) -> None:
+    """A bfloat16 has 8 bits, so a product is right to 2^-8 of its size; what is added up over four layers stays within
+    four times that for hidden states and the loss, eight times for gradients, which pass all layers twice. (A token
+    that changes its expert is another matter: routers are float32, and near ties are rare.)"""
+    torch.manual_seed(0)
+    model = Transformer(size, VOCABULARY.size)
+    batch = pack(mixed_samples(), VOCABULARY, 8, 128)
+    results = []
+    for half in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            mask = build_mask(batch.sample, batch.branch, batch.causal)
+            hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at)
+            loss = batch_loss(model, batch)[0]
+        loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        assert hidden.dtype == loss.dtype == gradient.dtype == torch.float32
+        results.append((hidden.detach(), loss.detach(), gradient))
+    for times, exact, found in zip((4, 4, 8), *results, strict=True):
+        error = float((found - exact).norm() / exact.norm())
+        assert 0 < error < times * 2**-8
 
 
 def test_queries_keys_and_values_are_of_one_type_where_norms_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
