@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from m6.config import UserError
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch, PatchGrid, pack
 from m6.tokenizer.vocabulary import Vocabulary
@@ -39,7 +40,8 @@ class Steps(Dataset[Batch]):
 
 
 def batches(steps: Dataset[Batch], start: int, stop: int, num_workers: int) -> Iterator[Batch]:
-    """The batches of steps `start` to `stop` - 1, in order."""
+    """The batches of steps `start` to `stop` - 1, in order. Pictures are decoded where they are prepared: in the worker
+    processes, if there are any. UserError of a worker is raised as it was, and also if one is killed."""
     loader = DataLoader(
         steps,
         batch_size=None,
@@ -47,7 +49,17 @@ def batches(steps: Dataset[Batch], start: int, stop: int, num_workers: int) -> I
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
     )
-    return iter(loader)
+    try:
+        yield from loader
+    except UserError as error:  # of a worker it comes with a trace before it
+        raise UserError(str(error).splitlines()[-1].removeprefix("m6.config.UserError: ")) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a process that prepares batches was killed, perhaps for want of memory; the same command goes on from the "
+            "last checkpoint, and fewer loop.num_workers take less"
+        ) from None
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
