@@ -87,7 +87,7 @@ def test_losses_of_the_router_are_in_the_loss() -> None:
     with torch.no_grad():
         added = batch_loss(made, batch)[0] - batch_loss(bare, batch)[0]
     routings = made.routings().values()
-    expected = sum(0.01 * r.balance_loss + 0.001 * r.z_loss for r in routings) / len(routings)
+    expected = sum(0.01 * r.tally.balance_loss + 0.001 * r.tally.z_loss for r in routings) / len(routings)
     torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-4)
 
 
