@@ -19,6 +19,7 @@ from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
 from m6.model.weights import load_weights, newest
+from m6.parallel.mesh import ALONE, Ranks
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
@@ -26,7 +27,7 @@ from m6.train.config import PretrainStage
 from m6.train.cross_entropy import linear_cross_entropy
 from m6.train.hardware import choose_device, matrix_dtype, prepare_cpu
 from m6.train.loop import Task, train
-from m6.train.routing import routing_figures, routing_loss, update_bias
+from m6.train.routing import routing_figures, routing_loss, tallies, update_bias
 from m6.train.throughput import batch_counts
 from m6.train.window import Figures
 from m6.vqgan.config import VQGANConfig
@@ -36,21 +37,32 @@ LABELS_MULTIPLE = 256
 """Labels are filled up to a multiple of this many: a kernel is made anew for every size of a matrix it meets."""
 
 
-def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, Figures]:
+def batch_loss(
+    model: Transformer, batch: Batch, total: Tensor | None = None, ranks: Ranks = ALONE
+) -> tuple[Tensor, Figures]:
     """The weighted mean over labels, and the plain sum and count of each objective; experts add theirs to both, to the
-    loss in training alone."""
+    loss in training alone.
+
+    A batch that is a part of a step, which has a `total` of weights [], gets its part of that mean: the losses of all
+    parts, over ranks and micro-batches, add up to that of the step.
+    """
     mask = build_mask(batch.sample, batch.branch, batch.causal)
     fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
     at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
-    shares = F.pad(batch.weights / batch.weights.sum(), fill)
+    shares = F.pad(batch.weights / (batch.weights.sum() if total is None else total), fill)
     hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=batch.sample >= 0)
     loss, losses = linear_cross_entropy(hidden, model.embedding.weight, labels, shares)
     losses = losses[: len(batch.labels)]
-    figures: Figures = dict(routing_figures(model, batch))
+    found = tallies(model, ranks)
+    figures: Figures = routing_figures(model, batch, found, ranks)
     for index, name in enumerate(batch.objectives):
         chosen = batch.objective == index
         figures[f"loss/{name}"] = (losses.where(chosen, 0.0).sum(), chosen.sum())
-    return loss + routing_loss(model) if model.training else loss, figures
+    if model.training:
+        loss = loss + routing_loss(found.values(), model.config.experts) / (
+            1 if total is None else ranks.config.accumulate
+        )
+    return loss, figures
 
 
 def muon_matrices(model: Transformer) -> tuple[str, ...]:
@@ -89,17 +101,19 @@ def heldout_batches(steps: Steps, count: int) -> list[Batch]:
     return [steps[step] for step in chosen]
 
 
-def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = ()) -> Task[Batch]:
+def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = (), ranks: Ranks = ALONE) -> Task[Batch]:
     """What the loop trains: this model, on the batches of these steps; and what is held out."""
+    parts = steps.accumulate
     return Task(
         model=model,
-        loss=lambda batch: batch_loss(model, batch),
-        batches=lambda start, stop, workers: batches(steps, start, stop, workers),
+        loss=lambda batch, total: batch_loss(model, batch, total, ranks),
+        weight=lambda batch: batch.weights.sum(),
+        batches=lambda start, stop, workers: batches(steps, start * parts, stop * parts, workers),
         counts=lambda batch: batch_counts(batch, model.config, steps.vocabulary),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
         rate_shares=rate_shares(model),
-        after_step=lambda: update_bias(model),
+        after_step=lambda: update_bias(model, ranks),
         move=to_device,
         heldout=heldout,
     )
