@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,9 @@ def assert_same(found: Outcome, expected: Outcome, tolerance: float = 1e-5) -> N
     torch.testing.assert_close(found.norms, expected.norms, atol=tolerance, rtol=1e-4)
     assert found.weights.keys() == expected.weights.keys()
     for name, weight in expected.weights.items():
+        found_weight = found.weights[name]
         torch.testing.assert_close(
-            found.weights[name], weight, atol=tolerance, rtol=0, msg=lambda m, n=name: f"{n}: {m}"
+            found_weight, weight, atol=tolerance, rtol=0, msg=functools.partial("{}: {}".format, name)
         )
 
 
