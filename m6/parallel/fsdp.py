@@ -19,17 +19,20 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from m6.config import UserError
 from m6.model.experts import MixtureOfExperts
 from m6.model.transformer import Transformer
 from m6.parallel.expert_parallel import spread_experts
 from m6.parallel.mesh import Ranks
 
 
-def shard(model: Transformer, ranks: Ranks, dtype: torch.dtype = torch.float32) -> None:
+def shard(model: nn.Module, ranks: Ranks, dtype: torch.dtype = torch.float32) -> None:
     """Shards a model over the ranks, in place; all have the same weights before. dtype: of matrix products.
 
-    Gradients become sums over ranks, not means.
+    Gradients become sums over ranks, not means. UserError for a model that is no transformer.
     """
+    if not isinstance(model, Transformer):
+        raise UserError(f"several ranks are for the transformer, not for {type(model).__name__}")
     plain = MixedPrecisionPolicy(cast_forward_inputs=False)
     gathered_as = None if dtype == torch.float32 else dtype
     policy = MixedPrecisionPolicy(param_dtype=gathered_as, reduce_dtype=torch.float32, cast_forward_inputs=False)
@@ -79,4 +82,5 @@ class _Touch(torch.autograd.Function):
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that lies on this rank, sharing its memory; of a plain tensor, itself."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor
+    with torch.no_grad():
+        return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -18,6 +18,8 @@ from m6.parallel.mesh import AgreedError, Ranks
 class OneRankError(UserError):
     """A mistake that this rank alone knows of."""
 
+    of_one_rank = True
+
 
 @contextmanager
 def joined(config: ParallelConfig, device: str) -> Iterator[Ranks]:

@@ -86,10 +86,10 @@ def train(
     optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares, ranks)
     with ranks.agreed():
         start = checkpoint.resume(folder, task.model, optimizers, ranks)
+        accelerate(task.model, config, device)
     metrics = (
         Metrics(folder / "metrics.jsonl", start + 1) if ranks.first else None
     )  # rows are named by finished updates
-    accelerate(task.model, config, device)
     check = Check(name, device.type == "cpu", ranks)
     batches = arriving(task, config, start, device)
     window = Window(device, dtype, ranks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -119,30 +120,58 @@ def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = (),
     )
 
 
-def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
-    """Trains in the run folder's `pretrain`; returns the figures of the stage."""
-    prepare_cpu(stage.loop.num_threads)
+def check_ranks(ranks: Ranks, stage: PretrainStage, model: ModelConfig) -> None:
+    """UserError unless these ranks can train this model on this mixture."""
+    if ranks.joined and stage.loop.optimizer.states != "float32":
+        raise UserError("pretrain.loop.optimizer.states '8bit' is for one process; ranks shard them in float32")
+    documents = sum(floor(entry.samples) for entry in stage.data.mixture if not entry.first_step)
+    if ranks.joined or ranks.config.accumulate > 1:
+        ranks.config.check(ranks.world, model.experts.num_experts, documents)
+
+
+def prepare(
+    run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int, ranks: Ranks
+) -> Task[Batch]:
+    """What is trained in a run folder. UserError for whatever is missing or does not fit."""
     if not stage.data.mixture:
         raise UserError("pretrain.data.mixture is empty; a recipe names at least one source with its objectives")
+    check_ranks(ranks, stage, model_config)
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
 
-    def steps_of(split: str) -> Steps:
+    def mixture(split: str) -> Mixture:
         store = codes if codes.exists() else None
-        mixture = Mixture(run.folder / "corpus", store, tokenizer, stage.data, seed, split)
-        return Steps(mixture, vocabulary, model_config.patch_grid)
+        return Mixture(run.folder / "corpus", store, tokenizer, stage.data, seed, split)
 
-    steps = steps_of("train")
-    heldout = heldout_batches(steps_of("heldout"), stage.loop.heldout_batches) if stage.loop.heldout_every else ()
+    grid, parts = model_config.patch_grid, (ranks.rank, ranks.world, ranks.config.accumulate)
+    steps = Steps(mixture("train"), vocabulary, grid, *parts)
+    heldout: Sequence[Batch] = ()
+    if stage.loop.heldout_every:  # whole batches on every rank, so that the figures are those of one process
+        heldout = heldout_batches(Steps(mixture("heldout"), vocabulary, grid), stage.loop.heldout_batches)
     torch.manual_seed(seed)
     model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
+    return pretraining(model, steps, heldout, ranks)
+
+
+def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
+    """Trains in the run folder's `pretrain`, with all ranks that have joined; returns the figures of the stage."""
+    prepare_cpu(stage.loop.num_threads)
+    ranks = Ranks.of(stage.parallel, "cuda" if torch.cuda.is_available() and stage.loop.device != "cpu" else "cpu")
+    with ranks.agreed():
+        choose_device(stage.loop.device)
+        task = prepare(run, stage, model_config, vqgan, seed, ranks)
+    model = task.model
+    assert isinstance(model, Transformer)
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     folder = run.stage("pretrain")
-    train(pretraining(model, steps, heldout), stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
-    rows = read_metrics(folder / "metrics.jsonl")
+    train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"), ranks)
+    rows = read_metrics(folder / "metrics.jsonl") if ranks.first else []
+    if not rows:
+        return {}
     return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        "vocabulary": vocabulary.size,
+        "parameters": parameters,
+        "vocabulary": model.embedding.num_embeddings,
         "tokens": round(sum(row["tokens"] for row in rows)),
         "tokens_per_second": round(median(row["tokens_per_second"] for row in rows), 1),
         "loss": rows[-1]["loss"],

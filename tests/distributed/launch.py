@@ -5,6 +5,8 @@ Processes are forked from a server that has imported torch once: a test waits fo
 
 from __future__ import annotations
 
+import contextlib
+import io
 import multiprocessing
 import os
 import pickle
@@ -30,10 +32,19 @@ def run_on(world: int, function: Callable[..., Any], *arguments: Any, **config: 
 
     The test fails if one of them fails, or if they have not all ended in time.
     """
+    return _start(world, _join, (config, function, arguments))
+
+
+def command(world: int, words: list[str]) -> list[tuple[int, str]]:
+    """Exit code and stderr of the command `m6` on each of `world` ranks, in order."""
+    return _start(world, _command, (words,))
+
+
+def _start(world: int, work: Callable[..., Any], arguments: Any) -> list[Any]:
     port = str(free_port())
     ends = [_processes.Pipe(duplex=False) for _ in range(world)]
     started = [
-        _processes.Process(target=_rank, args=(sender, rank, world, port, config, function, arguments), daemon=True)
+        _processes.Process(target=_rank, args=(sender, rank, world, port, work, arguments), daemon=True)
         for rank, (_, sender) in enumerate(ends)
     ]
     for process, (_, sender) in zip(started, ends, strict=True):
@@ -62,22 +73,31 @@ def _results(receivers: list[Connection]) -> list[Any]:
     return [results[rank] for rank in range(len(receivers))]
 
 
-def _rank(
-    sender: Connection, rank: int, world: int, port: str, config: Any, function: Callable[..., Any], arguments: Any
-) -> None:
+def _rank(sender: Connection, rank: int, world: int, port: str, work: Callable[..., Any], arguments: Any) -> None:
     import torch
-
-    from m6.parallel.processes import joined
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     try:
-        with joined(ParallelConfig.model_validate({"timeout": 60.0, **config}), "cpu") as ranks:
-            sender.send_bytes(pickle.dumps((True, function(ranks, *arguments))))
+        sender.send_bytes(pickle.dumps((True, work(*arguments))))
     except BaseException:
         sender.send_bytes(pickle.dumps((False, traceback.format_exc())))
+
+
+def _join(config: dict[str, Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    from m6.parallel.processes import joined
+
+    with joined(ParallelConfig.model_validate({"timeout": 60.0, **config}), "cpu") as ranks:
+        return function(ranks, *arguments)
+
+
+def _command(words: list[str]) -> tuple[int, str]:
+    from m6.cli import main
+
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        return main(words), told.getvalue()
 
 
 def free_port() -> int:
