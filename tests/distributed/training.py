@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,21 @@ import torch
 from torch import Tensor
 
 from m6.data.loader import Steps
-from m6.data.packing import Batch, pack
+from m6.data.packing import Batch
 from m6.data.sample import Sample
 from m6.model.config import ExpertsConfig, ModelConfig
 from m6.model.transformer import Transformer
+from m6.parallel.config import ParallelConfig
 from m6.parallel.mesh import ALONE, Ranks
 from m6.parallel.state import whole_state
 from m6.run import read_metrics
-from m6.train.config import LoopConfig, OptimizerConfig
-from m6.train.loop import train
+from m6.train.config import LoopConfig
+from m6.train.loop import Task, train
 from m6.train.pretrain import pretraining
 from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 STEPS = 10
+LOOP = LoopConfig(num_steps=STEPS, checkpoint_every=5, log_every=1, precision="float32", device="cpu")
 
 
 class Samples:
@@ -47,7 +49,7 @@ class Outcome:
     norms: list[float]
     rows: list[dict[str, Any]]
     weights: dict[str, Tensor]
-    batches: list[list[tuple[str, ...]]]
+    batches: list[tuple[str, ...]]
 
 
 def make_model(**experts: Any) -> Transformer:
@@ -59,26 +61,30 @@ def make_model(**experts: Any) -> Transformer:
     return Transformer(size, VOCABULARY.size)
 
 
+def make_task(ranks: Ranks, experts: dict[str, Any]) -> Task[Batch]:
+    """Pretraining of the small model on this rank's part of the samples."""
+    steps = Steps(Samples(), VOCABULARY, 8, ranks.rank, ranks.world, ranks.config.accumulate)  # type: ignore[arg-type]
+    task = pretraining(make_model(**experts), steps, ranks=ranks)
+    parts = steps.accumulate
+    return replace(task, batches=lambda start, stop, _: (steps[n] for n in range(start * parts, stop * parts)))
+
+
 def train_small(
     ranks: Ranks, folder: Path, experts: dict[str, Any], loop: dict[str, Any] | None = None, steps: int = STEPS
 ) -> Outcome:
     """Ten steps of a small model, the same whoever does them."""
-    model = make_model(**experts)
-    made = Steps(Samples(), VOCABULARY, 8, ranks.rank, ranks.world, ranks.config.accumulate)  # type: ignore[arg-type]
-    task = pretraining(model, made, ranks=ranks)
-    seen: list[list[tuple[str, ...]]] = []
+    task = make_task(ranks, experts)
+    batches, seen = task.batches, list[tuple[str, ...]]()
 
-    def batches(start: int, stop: int, workers: int) -> Iterator[Batch]:
-        for number in range(start * made.accumulate, stop * made.accumulate):
-            batch = made[number]
-            seen.append([batch.keys])
+    def noted(start: int, stop: int, workers: int) -> Iterator[Batch]:
+        for batch in batches(start, stop, workers):
+            seen.append(batch.keys)
             yield batch
 
-    task.batches = batches
-    config = LoopConfig(num_steps=steps, checkpoint_every=5, log_every=1, precision="float32", device="cpu")
-    train(task, config.override(loop or {}), folder, "test", {}, ranks)
+    config = LOOP.override({"num_steps": steps, **(loop or {})})
+    train(replace(task, batches=noted), config, folder, "test", {}, ranks)
     rows = read_metrics(folder / "metrics.jsonl")
-    weights = whole_state(model, ranks)
+    weights = whole_state(task.model, ranks)
     return Outcome([row["loss"] for row in rows], [row["gradient_norm"] for row in rows], rows, weights, seen)
 
 
@@ -96,10 +102,5 @@ def assert_same(found: Outcome, expected: Outcome, tolerance: float = 1e-5) -> N
 
 def alone(folder: Path, experts: dict[str, Any], loop: dict[str, Any] | None = None, **config: Any) -> Outcome:
     """The same training by one process without a group."""
-    from m6.parallel.config import ParallelConfig
-
     ranks = Ranks(ParallelConfig.model_validate(config)) if config else ALONE
     return train_small(ranks, folder, experts, loop)
-
-
-__all__ = ["OptimizerConfig", "Outcome", "alone", "assert_same", "make_model", "pack", "train_small"]
