@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from m6.parallel.expert_parallel import _all_to_all
+from m6.parallel.expert_parallel import all_to_all
 from m6.parallel.mesh import Ranks
 
 
@@ -44,13 +44,13 @@ class Rows:
         order = torch.cat([order[owner::ranks] for owner in range(ranks)])
         out = [count * lengths[rank] for count in owned]
         back = [owned[rank] * length for length in lengths]
-        arrived = _all_to_all(shards[order].flatten(0, 1), out, back, self.group)
+        arrived = all_to_all(shards[order].flatten(0, 1), out, back, self.group)
         parts = [
             part.view(-1, length, columns) for part, length in zip(arrived.split(back), lengths, strict=True) if length
         ]
         whole = function(torch.cat(parts, dim=1))
         rows = torch.cat([part.flatten(0, 1) for part in whole.split(lengths, dim=1)])
-        returned = _all_to_all(rows, back, out, self.group).view_as(shards)
+        returned = all_to_all(rows, back, out, self.group).view_as(shards)
         return torch.empty_like(shards).index_copy_(0, order, returned)
 
 
