@@ -55,6 +55,20 @@ def order_alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def text_on_all_axes() -> Iterator[None]:
+    """Rows and columns of a picture count from its place in the order, where text stands on all three axes (as in
+    Qwen2-VL, arXiv 2409.12191): all pairs turn with the order of a text, not half of them."""
+    plain = vars(transformer)["rotary"]
+
+    def shifted(position: Tensor, head_size: int, base: float) -> Tensor:
+        order = position[..., :1]
+        return plain(torch.cat([order, position[..., 1:] + order], dim=-1), head_size, base)
+
+    with mock.patch.object(transformer, "rotary", shifted):
+        yield
+
+
+@contextlib.contextmanager
 def learned_order() -> Iterator[None]:
     """A learned embedding of the order is added to the input, as in BERT; nothing is rotated."""
     make, forward = transformer.Transformer.__init__, transformer.Transformer.forward
@@ -121,6 +135,7 @@ CHANGES = {
     "dense": Change("as recipes have it"),
     "experts": Change("8 experts in every layer, top-1", {"model.experts.num_experts": 8}),
     "order_alone": Change("rotary positions on order alone", code=order_alone),
+    "text_on_all_axes": Change("text stands on all three axes", code=text_on_all_axes),
     "learned_order": Change("learned positions, nothing rotated", code=learned_order),
     "rms_norm": Change("RMSNorm for LayerNorm", code=rms_norm),
     "bare_queries": Change("queries and keys not normalised", code=bare_queries),
