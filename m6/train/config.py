@@ -43,7 +43,14 @@ class OptimizerConfig(Config):
 class LoopConfig(Config):
     """One loop for both trainings."""
 
-    may_change: ClassVar[tuple[str, ...]] = ("num_workers", "keep_checkpoints")
+    may_change: ClassVar[tuple[str, ...]] = (
+        "num_workers",
+        "keep_checkpoints",
+        "checkpointing",
+        "log_every",
+        "heldout_every",
+        "heldout_batches",
+    )
 
     num_steps: int = 1000
     """Updates in all."""

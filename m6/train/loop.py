@@ -108,13 +108,14 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
 
 @torch.no_grad()
 def heldout_losses(task: Task[B], device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """The figures of the loss on held-out batches, each under heldout/..., means over all of them."""
+    """The loss on held-out batches and that of each objective, under heldout/..., means over all of them."""
     task.model.eval()
     found = []
     for batch in task.heldout:
         with autocast(device, dtype):
             loss, figures = task.loss(task.move(batch, device) if device.type != "cpu" else batch)
-        found.append({**figures, "loss": (loss, 1.0)})
+        losses = {name: figure for name, figure in figures.items() if name.startswith("loss/")}
+        found.append({**losses, "loss": (loss, 1.0)})
     task.model.train()
     return {f"heldout/{name}": mean for name, mean in means(found).items()}
 
