@@ -37,7 +37,8 @@ from m6.recipes import starter
 from m6.recipes.recipe import Recipe
 from m6.run import Run, read_done, read_metrics, write_atomic
 
-OBJECTIVES = ("language_modelling", "text_denoising", "captioning", "image_denoising", "matching")
+ABOUT_TEXT = ("language_modelling", "text_denoising")
+ABOUT_PICTURES = ("captioning", "visual_question_answering", "image_denoising", "matching")
 NOTHING = contextlib.nullcontext
 LONGEST = 1024  # positions of the learned kind
 
@@ -143,8 +144,8 @@ CHANGES = {
     "adamw_1e-3": Change("AdamW for all, peak 1e-3", {ADAMW: 0.0, RATE: 1e-3}),
     "no_denoising": Change("no denoising", weights={"text_denoising": 0.0, "image_denoising": 0.0}),
     "no_matching": Change("no matching", weights={"matching": 0.0}),
-    "pictures_alone": Change("pictures with text, no text alone", weights=dict.fromkeys(OBJECTIVES[:2], 0.0)),
-    "texts_alone": Change("texts, no pictures", weights=dict.fromkeys(OBJECTIVES[2:], 0.0)),
+    "pictures_alone": Change("pictures with text, no text alone", weights=dict.fromkeys(ABOUT_TEXT, 0.0)),
+    "texts_alone": Change("texts, no pictures", weights=dict.fromkeys(ABOUT_PICTURES, 0.0)),
 }
 
 
@@ -190,7 +191,7 @@ def measure(source: Path, out: Path, name: str, seed: int, steps: int) -> list[d
 def scores(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """What a training ended with: held-out losses, and seconds of a step."""
     last = rows[-1]
-    held = {name: last[f"heldout/loss/{name}"] for name in OBJECTIVES}
+    held = {name: last[f"heldout/loss/{name}"] for name in (*ABOUT_TEXT, *ABOUT_PICTURES)}
     seconds = statistics.median(row["seconds"] / 10 for row in rows[:-1])
     return {"heldout": last["heldout/loss"], **held, "seconds a step": seconds}
 
