@@ -49,9 +49,7 @@ def test_a_killed_worker_is_one_line_when_the_next_batch_is_asked_for(steps: Ste
     victim = multiprocessing.active_children()[0].pid
     assert victim is not None
     os.kill(victim, signal.SIGKILL)
-    os.waitid(
-        os.P_PID, victim, os.WEXITED | os.WNOWAIT
-    )  # nothing is said here, where a training would be in the midst of a step
+    os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)  # nothing is said yet
     with pytest.raises(UserError, match=r"^a process that prepares batches was killed.*loop\.num_workers[^\n]*$"):
         drain(stream)
 
