@@ -182,6 +182,36 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(
     assert checkpoints(tmp_path)[-1].name == "step-00000002"
 
 
+def test_the_stall_share_is_the_loaders_share_of_the_time(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of our own: three seconds for each batch, one for each loss."""
+    now = 0.0
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def slow(start: int, stop: int, workers: int) -> Iterator[Batch]:
+        for step in range(start, stop):
+            passes(3.0)
+            yield steps[step]
+
+    task = make_task(steps)
+    sound = task.loss
+
+    def loss(batch: Batch) -> tuple[Tensor, Figures]:
+        passes(1.0)
+        return sound(batch)
+
+    task.batches, task.loss = slow, loss
+    monkeypatch.setattr("m6.train.window.time.perf_counter", lambda: now)
+    monkeypatch.setattr("m6.train.window.measured_peak", lambda device, dtype: 1e12)
+    train(task, LOOP.override({"num_steps": 4, "log_every": 2}), tmp_path, "test", {})
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [(row["stall_share"], row["seconds"]) for row in rows] == [(0.75, 8.0)] * 2
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_checkpoint_cut_short_is_refused_and_left_as_it_is(steps: Steps, tmp_path: Path, file: str) -> None:
     train(make_task(steps), LOOP, tmp_path, "test", {})
