@@ -54,7 +54,10 @@ def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Itera
     )
     try:
         yield from _begun(loader)
-    except UserError as error:  # of a worker it comes with a trace before it
+    except UserError as error:
+        if not num_workers:
+            raise
+        # That of a worker comes with a trace before it.
         raise UserError(str(error).splitlines()[-1].removeprefix("m6.config.UserError: ")) from None
     except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it died while it handed a batch over
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):

@@ -85,6 +85,8 @@ class LoopConfig(Config):
 
     @model_validator(mode="after")
     def _heldout_rows_are_rows(self) -> Self:
+        if self.log_every < 1:
+            raise ValueError(f"log_every {self.log_every} must be at least 1")
         if self.heldout_every % self.log_every:
             raise ValueError(f"heldout_every {self.heldout_every} is not a multiple of log_every {self.log_every}")
         return self

@@ -66,6 +66,8 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
     `about` is the resolved config, kept in every checkpoint. Raises NonFiniteLossError. The model is left on the device
     that it was trained on.
     """
+    if config.heldout_every and not task.heldout:
+        raise UserError(f"{name}.loop.heldout_every: nothing is held out for this training; 0 turns it off")
     folder.mkdir(parents=True, exist_ok=True)
     device = choose_device(config.device)
     dtype = matrix_dtype(config.precision, device)

@@ -161,7 +161,15 @@ def test_rows_tell_the_loss_on_held_out_batches_and_learn_nothing_from_them(step
     assert rows[-1]["heldout/loss/poem"] == pytest.approx(total / count)
 
 
+def test_a_training_with_nothing_held_out_says_so_at_the_start(steps: Steps, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^test\.loop\.heldout_every: nothing is held out"):
+        train(make_task(steps), LOOP.override({"heldout_every": 2}), tmp_path / "run", "test", {})
+    assert not (tmp_path / "run").exists()
+
+
 def test_held_out_rows_have_to_be_rows() -> None:
+    with pytest.raises(UserError, match="log_every 0 must be at least 1"):
+        LoopConfig(log_every=0)
     with pytest.raises(UserError, match="heldout_every 5 is not a multiple of log_every 10"):
         LoopConfig(heldout_every=5)
 
