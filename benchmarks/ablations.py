@@ -1,6 +1,6 @@
 """What choices of the model and its training are worth: the same training with one thing changed, by several seeds.
 
-    m6 tokenizer starter                            # once: corpus and vocabulary, in runs/starter
+    m6 corpus starter && m6 tokenizer starter       # once: corpus and vocabulary, in runs/starter
     python -m benchmarks.ablations runs/starter --out runs/ablations [--only NAME ...] [--seeds N] [--steps N]
                                                 [--json FILE] [--curve FILE]
 
@@ -192,7 +192,7 @@ def scores(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """What a training ended with: held-out losses, and seconds of a step."""
     last = rows[-1]
     held = {name: last[f"heldout/loss/{name}"] for name in (*ABOUT_TEXT, *ABOUT_PICTURES)}
-    seconds = statistics.median(row["seconds"] / 10 for row in rows[:-1])
+    seconds = statistics.median(row["seconds"] / (row["step"] - before["step"]) for before, row in pairwise(rows))
     return {"heldout": last["heldout/loss"], **held, "seconds a step": seconds}
 
 
@@ -232,7 +232,7 @@ def report(given: argparse.Namespace) -> int:
             raise UserError(f"ablations: no change {name!r}{nearest(name, CHANGES)}")
     for stage in ("corpus", "tokenizer"):
         if read_done(given.source, stage) is None:
-            raise UserError(f"ablations: {given.source} has no finished {stage}; make it with `m6 tokenizer starter`")
+            raise UserError(f"ablations: {given.source} has no finished {stage}; make it with `m6 {stage} starter`")
     rows: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in given.only}
     for seed in range(given.seeds):  # by seed, so that what is stopped has something of everything
         for name in given.only:
