@@ -1,6 +1,6 @@
 """What choices of the model and its training are worth: the same training with one thing changed, by several seeds.
 
-    m6 tokenizer starter                            # once: corpus and vocabulary, in runs/starter
+    m6 corpus starter && m6 tokenizer starter       # once: corpus and vocabulary, in runs/starter
     python -m benchmarks.ablations runs/starter --out runs/ablations [--only NAME ...] [--seeds N] [--steps N]
                                                 [--json FILE] [--curve FILE]
 
@@ -37,7 +37,8 @@ from m6.recipes import starter
 from m6.recipes.recipe import Recipe
 from m6.run import Run, read_done, read_metrics, write_atomic
 
-OBJECTIVES = ("language_modelling", "text_denoising", "captioning", "image_denoising", "matching")
+ABOUT_TEXT = ("language_modelling", "text_denoising")
+ABOUT_PICTURES = ("captioning", "visual_question_answering", "image_denoising", "matching")
 NOTHING = contextlib.nullcontext
 LONGEST = 1024  # positions of the learned kind
 
@@ -51,6 +52,20 @@ def order_alone() -> Iterator[None]:
         return torch.polar(torch.ones_like(angle), angle)
 
     with mock.patch.object(transformer, "rotary", flat):
+        yield
+
+
+@contextlib.contextmanager
+def text_on_all_axes() -> Iterator[None]:
+    """Rows and columns of a picture count from its place in the order, where text stands on all three axes (as in
+    Qwen2-VL, arXiv 2409.12191): all pairs turn with the order of a text, not half of them."""
+    plain = vars(transformer)["rotary"]
+
+    def shifted(position: Tensor, head_size: int, base: float) -> Tensor:
+        order = position[..., :1]
+        return plain(torch.cat([order, position[..., 1:] + order], dim=-1), head_size, base)
+
+    with mock.patch.object(transformer, "rotary", shifted):
         yield
 
 
@@ -121,6 +136,7 @@ CHANGES = {
     "dense": Change("as recipes have it"),
     "experts": Change("8 experts in every layer, top-1", {"model.experts.num_experts": 8}),
     "order_alone": Change("rotary positions on order alone", code=order_alone),
+    "text_on_all_axes": Change("text stands on all three axes", code=text_on_all_axes),
     "learned_order": Change("learned positions, nothing rotated", code=learned_order),
     "rms_norm": Change("RMSNorm for LayerNorm", code=rms_norm),
     "bare_queries": Change("queries and keys not normalised", code=bare_queries),
@@ -128,8 +144,8 @@ CHANGES = {
     "adamw_1e-3": Change("AdamW for all, peak 1e-3", {ADAMW: 0.0, RATE: 1e-3}),
     "no_denoising": Change("no denoising", weights={"text_denoising": 0.0, "image_denoising": 0.0}),
     "no_matching": Change("no matching", weights={"matching": 0.0}),
-    "pictures_alone": Change("pictures with text, no text alone", weights=dict.fromkeys(OBJECTIVES[:2], 0.0)),
-    "texts_alone": Change("texts, no pictures", weights=dict.fromkeys(OBJECTIVES[2:], 0.0)),
+    "pictures_alone": Change("pictures with text, no text alone", weights=dict.fromkeys(ABOUT_TEXT, 0.0)),
+    "texts_alone": Change("texts, no pictures", weights=dict.fromkeys(ABOUT_PICTURES, 0.0)),
 }
 
 
@@ -175,8 +191,8 @@ def measure(source: Path, out: Path, name: str, seed: int, steps: int) -> list[d
 def scores(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """What a training ended with: held-out losses, and seconds of a step."""
     last = rows[-1]
-    held = {name: last[f"heldout/loss/{name}"] for name in OBJECTIVES}
-    seconds = statistics.median(row["seconds"] / 10 for row in rows[:-1])
+    held = {name: last[f"heldout/loss/{name}"] for name in (*ABOUT_TEXT, *ABOUT_PICTURES)}
+    seconds = statistics.median(row["seconds"] / (row["step"] - before["step"]) for before, row in pairwise(rows))
     return {"heldout": last["heldout/loss"], **held, "seconds a step": seconds}
 
 
@@ -216,7 +232,7 @@ def report(given: argparse.Namespace) -> int:
             raise UserError(f"ablations: no change {name!r}{nearest(name, CHANGES)}")
     for stage in ("corpus", "tokenizer"):
         if read_done(given.source, stage) is None:
-            raise UserError(f"ablations: {given.source} has no finished {stage}; make it with `m6 tokenizer starter`")
+            raise UserError(f"ablations: {given.source} has no finished {stage}; make it with `m6 {stage} starter`")
     rows: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in given.only}
     for seed in range(given.seeds):  # by seed, so that what is stopped has something of everything
         for name in given.only:

@@ -30,16 +30,17 @@ def curve_svg(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], figure:
         return f'<polyline fill="none" stroke="{colour}" {style} points="{path}"/>'
 
     lines = []
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        value, step = low + share * (high - low), share * right
+        across, down = float(place(step, low).split(",")[0]), float(place(0, value).split(",")[1])
+        lines.append(f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{down:.1f}" y2="{down:.1f}" stroke="#ddd"/>')
+        lines += [_text(8, down + 4, f"{value:.2f}"), _text(across - 12, HEIGHT - 18, f"{step:.0f}")]
     for (name, seeds), colour in zip(curves.items(), COLOURS, strict=False):
         lines += [line(curve, colour, 'stroke-width="1" opacity="0.4"') for curve in seeds]
         mean = [(column[0][0], statistics.mean(v for _, v in column)) for column in zip(*seeds, strict=True)]
         lines.append(line(mean, colour, 'stroke-width="2.5"'))
         lines.append(_text(WIDTH - 110, 34 + 20 * list(curves).index(name), name, colour))
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        value, step = low + share * (high - low), share * right
-        lines.append(_text(8, float(place(0, value).split(",")[1]) + 4, f"{value:.2f}"))
-        lines.append(_text(float(place(step, low).split(",")[0]) - 12, HEIGHT - 18, f"{step:.0f}"))
-    lines += [_text(WIDTH // 2, HEIGHT - 2, "step"), _text(LEFT + 8, 22, figure)]
+    lines += [_text(WIDTH // 2, HEIGHT - 2, "step"), _text(WIDTH // 2 - 40, 26, figure)]
     frame = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
     body = "\n".join([frame, *lines])
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">\n{body}\n</svg>\n'

@@ -7,6 +7,8 @@ what a step is made of is the same for any number of them.
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -52,27 +54,45 @@ class Steps(Dataset[Batch]):
         return pack(samples, self.vocabulary, self.patch_grid, self.mixture.config.row_length)
 
 
-def batches(steps: Dataset[Batch], start: int, stop: int, num_workers: int) -> Iterator[Batch]:
-    """The batches of steps `start` to `stop` - 1, in order. Pictures are decoded where they are prepared: in the worker
-    processes, if there are any. UserError of a worker is raised as it was, and also if one is killed."""
+def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Iterator[B]:
+    """What `steps` has for steps `start` to `stop` - 1, in order. Pictures are decoded where they are prepared: in the
+    worker processes, if there are any. UserError of a worker is raised as it was, and also if one is killed."""
     loader = DataLoader(
         steps,
         batch_size=None,
         sampler=range(start, stop),
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
+        collate_fn=_as_it_is,
     )
     try:
-        yield from loader
-    except UserError as error:  # of a worker it comes with a trace before it
+        yield from _begun(loader)
+    except UserError as error:
+        if not num_workers:
+            raise
+        # That of a worker comes with a trace before it.
         raise UserError(str(error).splitlines()[-1].removeprefix("m6.config.UserError: ")) from None
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it died while it handed a batch over
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise UserError(
             "a process that prepares batches was killed, perhaps for want of memory; the same command goes on from the "
             "last checkpoint, and fewer loop.num_workers take less"
         ) from None
+
+
+def _as_it_is(batch: B) -> B:
+    return batch
+
+
+def _begun(loader: DataLoader[B]) -> Iterator[B]:
+    """Starts the workers. PyTorch then has a handler of signals that raises for a killed one in whatever line the
+    process is just then; without it the loader finds out by itself, some seconds after it was asked for a batch."""
+    before = signal.getsignal(signal.SIGCHLD)
+    begun = iter(loader)
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return begun
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

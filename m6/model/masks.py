@@ -17,8 +17,9 @@ A row with one sample, a shared picture `I I`, branch 1 with prefix `a` and targ
         c   x x . . . x .
         c   x x . . . x x
 
-On CUDA the rule becomes a FlexAttention block mask; elsewhere a boolean mask, since FlexAttention has no backward on
-CPU. Both are built here, from the same three tensors.
+On CUDA the rule becomes a FlexAttention block mask; elsewhere a mask for each sample (`PieceMask`), since FlexAttention
+has no backward on CPU. The boolean mask of a whole row is their reference. All are built here, from the same three
+tensors.
 """
 
 from __future__ import annotations

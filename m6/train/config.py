@@ -44,7 +44,14 @@ class OptimizerConfig(Config):
 class LoopConfig(Config):
     """One loop for both trainings."""
 
-    may_change: ClassVar[tuple[str, ...]] = ("num_workers", "keep_checkpoints")
+    may_change: ClassVar[tuple[str, ...]] = (
+        "num_workers",
+        "keep_checkpoints",
+        "checkpointing",
+        "log_every",
+        "heldout_every",
+        "heldout_batches",
+    )
 
     num_steps: int = 1000
     """Updates in all."""
@@ -79,6 +86,8 @@ class LoopConfig(Config):
 
     @model_validator(mode="after")
     def _heldout_rows_are_rows(self) -> Self:
+        if self.log_every < 1:
+            raise ValueError(f"log_every {self.log_every} must be at least 1")
         if self.heldout_every % self.log_every:
             raise ValueError(f"heldout_every {self.heldout_every} is not a multiple of log_every {self.log_every}")
         return self

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from m6.config import UserError
 from m6.data.loader import one_ahead
 from m6.parallel.fsdp import shard
 from m6.parallel.mesh import ALONE, AgreedError, Ranks
@@ -77,6 +78,8 @@ def train(
     `about` is the resolved config, kept in every checkpoint. Raises NonFiniteLossError. The model is left on the device
     that it was trained on, sharded if there are ranks.
     """
+    if config.heldout_every and not task.heldout:
+        raise UserError(f"{name}.loop.heldout_every: nothing is held out for this training; 0 turns it off")
     folder.mkdir(parents=True, exist_ok=True)
     device = choose_device(config.device)
     dtype = matrix_dtype(config.precision, device)
@@ -131,13 +134,14 @@ def train(
 
 @torch.no_grad()
 def heldout_losses(task: Task[B], device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """The figures of the loss on held-out batches, each under heldout/..., means over all of them."""
+    """The loss on held-out batches and that of each objective, under heldout/..., means over all of them."""
     task.model.eval()
     found = []
     for batch in task.heldout:
         with autocast(device, dtype):
             loss, figures = task.loss(task.move(batch, device) if device.type != "cpu" else batch, None)
-        found.append({**figures, "loss": (loss, 1.0)})
+        losses = {name: figure for name, figure in figures.items() if name.startswith("loss/")}
+        found.append({**losses, "loss": (loss, 1.0)})
     task.model.train()
     return {f"heldout/{name}": mean for name, mean in means(found).items()}
 

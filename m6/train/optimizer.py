@@ -104,7 +104,6 @@ class Muon(torch.optim.Optimizer):
         yield together
 
 
-@torch.no_grad()
 def _update(stacks: list[tuple[Tensor, ...]], group: dict[str, Any], scale: float, shards: Rows | None = None) -> None:
     """Moves weights [n, R, C] and momenta of a group of stacks, in place; with `shards`, R is the rows of this rank."""
     directions = []

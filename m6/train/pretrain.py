@@ -93,13 +93,10 @@ def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.M
 
 
 def heldout_batches(steps: Steps, count: int) -> list[Batch]:
-    """The first batches to which every line of the mixture gives. UserError if nothing is held out."""
+    """The first batches to which every line of the mixture gives; none if nothing is held out."""
     mixture = steps.mixture
     first = max((entry.first_step for entry in mixture.config.mixture), default=0)
-    chosen = [step for step in range(first, first + count) if mixture.samples(step)]
-    if not chosen:
-        raise UserError("pretrain.loop.heldout_every: the corpus has nothing held out for this mixture; 0 turns it off")
-    return [steps[step] for step in chosen]
+    return [steps[step] for step in range(first, first + count) if mixture.samples(step)]
 
 
 def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = (), ranks: Ranks = ALONE) -> Task[Batch]:

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from m6.config import UserError
 from m6.data.images import CODES_SCHEMA, decode_image
+from m6.data.loader import batches
 from m6.data.mixture import shuffled
 from m6.run import Run, progress, read_metrics
 from m6.shards import Shards, write_shards
@@ -98,17 +99,10 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
             quality = psnr(images, restored.clamp(-1, 1)).mean()
         return error.square().mean() + L1_WEIGHT * error.abs().mean(), {"psnr": (quality, 1.0)}
 
-    def batches(start: int, stop: int, workers: int) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-        return iter(
-            DataLoader(
-                pictures, batch_size=None, sampler=range(start, stop), num_workers=workers, collate_fn=lambda x: x
-            )
-        )
-
     task = Task(
         model=model,
         loss=loss,
-        batches=batches,
+        batches=lambda start, stop, workers: batches(pictures, start, stop, workers),
         counts=lambda batch: {"tokens": len(batch[0])},
         weight=lambda batch: torch.ones(()),
         describe=lambda batch: ", ".join(batch[0]),

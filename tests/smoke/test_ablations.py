@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from benchmarks.ablations import CHANGES, main, recipe, scores, steps_to_reach, table
+from benchmarks.ablations import ABOUT_PICTURES, ABOUT_TEXT, CHANGES, main, recipe, scores, steps_to_reach, table
 from benchmarks.curve import curve_svg
 from m6.config import differences
 from m6.data.packing import pack
@@ -17,7 +17,7 @@ from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 ROWS = [
     [{"step": step, "seconds": 5.0, "heldout/loss": loss, **{f"heldout/loss/{name}": loss for name in
-      ("language_modelling", "text_denoising", "captioning", "image_denoising", "matching")}}
+      (*ABOUT_TEXT, *ABOUT_PICTURES)}}
      for step, loss in ((10, 6.0), (20, 5.0 - seed), (30, 4.0 - seed))]
     for seed in (0, 1)
 ]  # fmt: skip

@@ -126,7 +126,7 @@ def test_smoke_of_the_training_step_without_peers(tmp_path: Path) -> None:
         assert one["ours"] is not None
         assert one["ours"] > 0
         assert (one["ratio"] is None) == (one["key"] in beside_peer), one
-        assert one["command"] == f"python -m benchmarks.train_step --only {one['key']}"
+        assert one["command"] == f"python -m benchmarks.train_step --only {one['key']} --precision float32"
     assert f"transformers is missing: no {tmp_path / 'transformers'}" in done.stderr
 
 

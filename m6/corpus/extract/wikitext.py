@@ -16,8 +16,9 @@ _HIDE = {ord(mark): 0xE000 + index for index, mark in enumerate(_MARKS)}
 _SHOW = {code: mark for mark, code in _HIDE.items()}
 _PRIVATE = re.compile("[\0\ue000-\uf8ff]")
 
-_COMMENT = re.compile(r"<!--[^-]*+(?:-(?!->)[^-]*+)*+(?:-->|\Z)")
-_NOWIKI = re.compile(r"<nowiki\s*>([^<]*+(?:<(?!/nowiki)[^<]*+)*+)(?:</nowiki\s*>|\Z)", re.IGNORECASE)
+# Lazy and open to the end of the text, so each reads its text once. Not possessive: Python 3.11.2 gets those wrong.
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_NOWIKI = re.compile(r"<nowiki\s*>(.*?)(?:</nowiki\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _EMPTY_TAG = re.compile(r"<(?:ref|references|nowiki|section)\b[^<>]{0,500}/>", re.IGNORECASE)
 # Elements that are no prose, and go with all that is in them
 _NO_PROSE = (

@@ -123,6 +123,7 @@ def test_a_heading_that_the_title_does_not_know_is_a_line() -> None:
         (f"<p>{SENTENCE}</p><p style='display: none'>看不见的话，没有人看。</p>", SENTENCE),
         (f"<p>{SENTENCE}</p><script>document.write('<p>这不是话，是程序。</p>')</script>", SENTENCE),
         (f"<p>{SENTENCE}</p><!-- <p>这是注释，不是话。</p> -->", SENTENCE),
+        (f"<!-- 一条-注释 --><p>{SENTENCE}<!-- a > b -->{SENTENCE}</p>", SENTENCE + SENTENCE),
         (f"<p>{SENTENCE}</p><textarea><p>我来说两句，说完就走。</p></textarea>", SENTENCE),
         (f"<p>{SENTENCE}</p><ul><li><a href=1>山里的雪</a></li><li><a href=2>水边的人</a></li></ul>", SENTENCE),
         (f"<h2>雾</h2><p>{SENTENCE}</p><h2>热点</h2><p><a href=1>山里的雪</a></p>", f"雾\n{SENTENCE}"),

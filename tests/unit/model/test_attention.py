@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from m6.data.packing import Batch, pack
-from m6.model.attention import PLANE_BASE, Attention, attend, rotary, rotate
+from m6.data.sample import Branch, Sample, Text
+from m6.model.attention import PLANE_BASE, Attention, Cache, attend, rotary, rotate
 from m6.model.config import ModelConfig
-from m6.model.masks import Mask, boolean_mask, piece_mask
+from m6.model.masks import Mask, block_mask, boolean_mask, piece_mask
 from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 HEADS, SIZE = 2, 16
@@ -47,10 +48,19 @@ def plain(query: Tensor, key: Tensor, value: Tensor, batch: Batch) -> Tensor:
     return torch.stack(rows).view(query.shape[0], -1, HEADS, SIZE).transpose(1, 2)
 
 
-@pytest.mark.parametrize("form", ["boolean", "pieces"])
+def float_mask(*rule: Tensor) -> Tensor:
+    allowed = boolean_mask(*rule)
+    return torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
+
+
+@pytest.mark.parametrize("form", ["boolean", "float", "pieces"])
 def test_attention_is_a_masked_softmax(form: str) -> None:
     batch = packed()
-    forms: dict[str, Callable[[Tensor, Tensor, Tensor], Mask]] = {"boolean": boolean_mask, "pieces": piece_mask}
+    forms: dict[str, Callable[[Tensor, Tensor, Tensor], Mask]] = {
+        "boolean": boolean_mask,
+        "float": float_mask,
+        "pieces": piece_mask,
+    }
     torch.manual_seed(0)
     given = torch.randn(3, len(batch.ids), HEADS, batch.ids.shape[1], SIZE, dtype=torch.float64)
     upstream = torch.randn(given.shape[1:], dtype=torch.float64)
@@ -63,6 +73,35 @@ def test_attention_is_a_masked_softmax(form: str) -> None:
         results.append((out.double(), gradient.double()))
     torch.testing.assert_close(results[1][0], results[0][0], rtol=0, atol=2e-6)
     torch.testing.assert_close(results[1][1], results[0][1], rtol=0, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_attention_under_a_block_mask_is_a_masked_softmax() -> None:
+    """Forward alone: on a CPU it has no way back."""
+    batch = packed()
+    torch.manual_seed(0)
+    given = torch.randn(3, len(batch.ids), HEADS, batch.ids.shape[1], SIZE, dtype=torch.float64)
+    query, key, value = given.float().unbind()
+    out = attend(query, key, value, block_mask(batch.sample, batch.branch, batch.causal))
+    query, key, value = given.unbind()
+    torch.testing.assert_close(out.double(), plain(query, key, value, batch), rtol=0, atol=2e-6)
+
+
+def test_attention_over_cached_keys_is_a_masked_softmax() -> None:
+    """A sample with a prefix and a target: the prefix at once, then token after token, each seeing all before it."""
+    sample = Sample("a", (), (Branch("x", (Text((40, 41, 42)),), Text((50, 51, 52, 53))),))
+    batch = pack([sample], VOCABULARY, 8, 0)
+    torch.manual_seed(0)
+    given = torch.randn(3, 1, HEADS, batch.ids.shape[1], SIZE, dtype=torch.float64)
+    query, key, value = given.float().unbind()
+    cache = Cache(*torch.full((2, 1, HEADS, 20, SIZE), torch.nan))  # longer than what is filled
+    parts, start = [], 0
+    for end in range(3, batch.ids.shape[1] + 1):
+        keys, values = cache.append(key[:, :, start:end], value[:, :, start:end])
+        parts.append(attend(query[:, :, start:end], keys, values, None))
+        start = end
+    query, key, value = given.unbind()
+    torch.testing.assert_close(torch.cat(parts, 2).double(), plain(query, key, value, batch), rtol=0, atol=2e-6)
 
 
 def test_the_layer_is_the_formula_from_its_input_to_its_output() -> None:

@@ -127,6 +127,32 @@ def test_capacity_by_hand_on_four_tokens() -> None:
     assert limit(choices, 2, 4).tolist() == [[0, 1], [0, 4], [4, 2], [1, 4]]
 
 
+def test_layer_by_hand_on_four_tokens_with_capacity() -> None:
+    """Token i is 10 at place i, where GELU changes nothing, and expert e multiplies by e + 1. Of each token's two gates
+    some come to nothing: an expert takes two tokens, first choices before second ones, and what is dropped is not made
+    up for by the other gate."""
+    made = MixtureOfExperts(
+        ModelConfig(
+            hidden_size=4, num_heads=1, ffn_size=4, experts=ExpertsConfig(num_experts=4, top_k=2, capacity_factor=1.0)
+        )
+    )
+    probability = torch.tensor([
+        [0.6, 0.2, 0.1, 0.1],  # to 0 with 0.6 / 0.8, to 1 with 0.2 / 0.8
+        [0.5, 0.3, 0.1, 0.1],  # to 0 with 5/8; 1 is full by then
+        [0.5, 0.1, 0.3, 0.1],  # 0 is full; to 2 with 3/8
+        [0.3, 0.6, 0.05, 0.05],  # to 1 with 2/3; 0 is full
+    ])  # fmt: skip
+    made.router.weight.data = probability.log().T / 10
+    made.experts.up.data = torch.eye(4).repeat(4, 1, 1)
+    made.experts.down.data = torch.eye(4) * torch.arange(1.0, 5.0)[:, None, None]
+    out = made(10 * torch.eye(4))
+    expected = torch.tensor([0.75 * 1 + 0.25 * 2, 5 / 8 * 1, 3 / 8 * 3, 2 / 3 * 2])
+    torch.testing.assert_close(out, torch.diag(10 * expected))
+    assert routing(made).expert.tolist() == [[0, 1], [0, 1], [0, 2], [1, 0]]
+    assert routing(made).kept.tolist() == [[True, True], [True, False], [False, True], [True, False]]
+    assert routing(made).load.tolist() == [4, 3, 1, 0]
+
+
 def test_plan_by_hand_on_four_tokens() -> None:
     plan = make_plan(torch.tensor([[2], [0], [3], [0]]), num_experts=3, multiple=2)  # 3: nowhere
     assert plan.ends.tolist() == [2, 2, 4]
@@ -180,8 +206,14 @@ def test_one_expert_is_the_dense_layer() -> None:
     dense = FeedForward(config())
     dense.load_state_dict({"up.weight": made.experts.up[0], "down.weight": made.experts.down[0]})
     x = torch.randn(3, 7, 16)
-    torch.testing.assert_close(made(x), dense(x))
+    x.requires_grad_()
+    out, expected, weight = made(x), dense(x), torch.randn(3, 7, 16)
+    torch.testing.assert_close(out, expected)
     assert int(routing(made).num_dropped) == 0
+    ours = torch.autograd.grad((out * weight).sum(), [x, made.experts.up, made.experts.down])
+    theirs = torch.autograd.grad((expected * weight).sum(), [x, *dense.parameters()])
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.view_as(other), other)
 
 
 @pytest.mark.parametrize("shape", [{}, {"top_k": 2}, {"num_experts": 8, "prototypes": 2}], ids=str)
@@ -193,6 +225,16 @@ def test_balance_loss_is_1_at_an_even_load(shape: dict[str, Any]) -> None:
     uneven = torch.zeros(12, 4)
     uneven[:, 0] = 50.0
     assert made(uneven).tally.balance_loss.item() == pytest.approx(size / made.config.top_k)  # all to the first
+
+
+def test_bias_moves_against_the_load_within_each_prototype() -> None:
+    router = Router(ExpertsConfig(num_experts=6, prototypes=2, balance="bias", balance_weight=0.5), 4)
+    router.count_load(torch.tensor([5, 0, 1, 2, 2, 2]))  # even shares are 2 and 2
+    router.update_bias()
+    assert router.bias.tolist() == [-0.5, 0.5, 0.5, 0.0, 0.0, 0.0]
+    router.count_load(torch.tensor([0, 4, 2, 0, 0, 0]))
+    router.update_bias()
+    assert router.bias.tolist() == [0.0, 0.0, 0.5, 0.0, 0.0, 0.0]
 
 
 def test_bias_evens_a_skewed_load_and_leaves_gates_alone() -> None:

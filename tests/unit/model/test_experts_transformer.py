@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m6.data.packing import pack
+from m6.model.attention import rotary
 from m6.model.config import ExpertsConfig, ModelConfig
+from m6.model.experts.router import Router
 from m6.model.masks import boolean_mask
-from m6.model.transformer import Transformer
+from m6.model.transformer import Block, Transformer
 from m6.train.config import OptimizerConfig
 from m6.train.optimizer import Optimizers
 from m6.train.pretrain import batch_loss, muon_matrices
@@ -70,6 +74,46 @@ def test_a_model_can_be_copied_between_forward_and_backward() -> None:
     assert made.routings()
     loss.backward()
     assert all(p.grad is None for p in again.parameters())
+
+
+def test_a_dropped_token_leaves_a_block_as_attention_left_it() -> None:
+    made = model(capacity_factor=0.5)
+    block = made.blocks[0]
+    assert isinstance(block, Block)
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 32)
+    rotation = rotary(torch.zeros(2, 8, 3, dtype=torch.int64), 16, 10_000.0)
+    out = block(x, rotation, None, None)
+    attended = x + block.attention(block.attention_norm(x), rotation, None, None)
+    kept = made.routings()[0].kept.view(2, 8)
+    assert 0 < int(kept.sum()) < 16
+    assert torch.equal(out[~kept], attended[~kept])
+    assert (out[kept] != attended[kept]).any(-1).all()
+
+
+def test_norms_router_residual_stream_and_loss_stay_float32_in_bfloat16() -> None:
+    made = model(layers=3, every=2)
+    seen: dict[str, set[torch.dtype]] = {}
+
+    def note(kind: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def noted(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            seen.setdefault(kind, set()).update((given[0].dtype, out.dtype))
+
+        return noted
+
+    for module in [*made.blocks.modules(), made.norm]:
+        if isinstance(module, nn.LayerNorm | Block):
+            module.register_forward_hook(note(type(module).__name__))
+        elif isinstance(module, nn.Linear):
+            module.register_forward_hook(lambda _, given, out: seen.setdefault("Linear", set()).add(out.dtype))
+        elif isinstance(module, Router):
+            module.register_forward_hook(lambda _, given, out: seen.setdefault("Router", set()).add(out.gate.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = batch_loss(made, pack(mixed_samples(), VOCABULARY, 8, 64))
+    exact = {torch.float32}
+    assert seen == {"LayerNorm": exact, "Block": exact, "Router": exact, "Linear": {torch.bfloat16}}
+    routing = made.routings()[1]
+    assert {loss.dtype, routing.tally.balance_loss.dtype, routing.tally.z_loss.dtype, routing.entropy.dtype} == exact
 
 
 def test_filling_of_the_labels_goes_to_no_expert() -> None:

@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from m6.train.cross_entropy import linear_cross_entropy
+from m6.data.packing import pack
+from m6.model.config import ModelConfig
+from m6.model.transformer import Transformer
+from m6.tokenizer.vocabulary import Vocabulary
+from m6.train.cross_entropy import CHUNK_MULTIPLE, linear_cross_entropy
+from m6.train.pretrain import batch_loss
+from tests.unit.data.examples import mixed_samples
 
 
 def material(count: int, width: int, vocabulary: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -88,3 +94,14 @@ def test_no_tensor_is_larger_than_a_chunk_of_logits() -> None:
         plain(*given)[0].backward()
     assert chunked.elements == chunk * vocabulary
     assert whole.elements == count * vocabulary
+
+
+def test_a_step_of_the_whole_model_never_holds_all_logits() -> None:
+    """The vocabulary of the paper, chunks as they are chosen by themselves."""
+    vocabulary = Vocabulary(text_size=21_128, num_codes=100)
+    model = Transformer(ModelConfig(num_layers=1, hidden_size=8, num_heads=1, ffn_size=8), vocabulary.size)
+    batch = pack(12 * mixed_samples(), vocabulary, 8, 256)
+    with Largest() as step:
+        batch_loss(model, batch)[0].backward()
+    assert len(batch.labels) > 2 * CHUNK_MULTIPLE
+    assert step.elements == CHUNK_MULTIPLE * vocabulary.size

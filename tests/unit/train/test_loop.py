@@ -161,7 +161,15 @@ def test_rows_tell_the_loss_on_held_out_batches_and_learn_nothing_from_them(step
     assert rows[-1]["heldout/loss/poem"] == pytest.approx(total / count)
 
 
+def test_a_training_with_nothing_held_out_says_so_at_the_start(steps: Steps, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^test\.loop\.heldout_every: nothing is held out"):
+        train(make_task(steps), LOOP.override({"heldout_every": 2}), tmp_path / "run", "test", {})
+    assert not (tmp_path / "run").exists()
+
+
 def test_held_out_rows_have_to_be_rows() -> None:
+    with pytest.raises(UserError, match="log_every 0 must be at least 1"):
+        LoopConfig(log_every=0)
     with pytest.raises(UserError, match="heldout_every 5 is not a multiple of log_every 10"):
         LoopConfig(heldout_every=5)
 
@@ -180,6 +188,36 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(
         train(task, LOOP, tmp_path, "test", {})
     assert all(torch.isfinite(tensor).all() for tensor in task.model.state_dict().values())
     assert checkpoints(tmp_path)[-1].name == "step-00000002"
+
+
+def test_the_stall_share_is_the_loaders_share_of_the_time(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of our own: three seconds for each batch, one for each loss."""
+    now = 0.0
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def slow(start: int, stop: int, workers: int) -> Iterator[Batch]:
+        for step in range(start, stop):
+            passes(3.0)
+            yield steps[step]
+
+    task = make_task(steps)
+    sound = task.loss
+
+    def loss(batch: Batch, total: Tensor | None) -> tuple[Tensor, Figures]:
+        passes(1.0)
+        return sound(batch, total)
+
+    task.batches, task.loss = slow, loss
+    monkeypatch.setattr("m6.train.window.time.perf_counter", lambda: now)
+    monkeypatch.setattr("m6.train.window.measured_peak", lambda device, dtype: 1e12)
+    train(task, LOOP.override({"num_steps": 4, "log_every": 2}), tmp_path, "test", {})
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [(row["stall_share"], row["seconds"]) for row in rows] == [(0.75, 8.0)] * 2
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
