@@ -66,6 +66,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return _verb(words[0], words[1:])
     except UserError as error:
+        if os.environ.get("RANK", "0") != "0" and not error.of_one_rank:
+            return 2  # the first process tells it
         message = str(error)
     except KeyboardInterrupt:
         print("m6: stopped; the same command goes on where it was", file=sys.stderr)

@@ -25,8 +25,11 @@ from pydantic_core import PydanticCustomError
 class UserError(Exception):
     """A mistake of the user, as one line: what was given and where, what is allowed, what to do.
 
-    The command line prints it without a traceback and ends with exit code 2.
+    The command line prints it without a traceback and ends with exit code 2. Of several processes all know it, and the
+    first prints it, but for one that is `of_one_rank`.
     """
+
+    of_one_rank: ClassVar[bool] = False
 
 
 class Config(BaseModel):

@@ -15,12 +15,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from m6.config import UserError
 from m6.run import duration, read_done
-from m6.stages import STAGES
+from m6.stages import STAGES, launched
 
 
 def run(folder: Path, arguments: Sequence[str]) -> int:
     """Run all stages in `folder` and return the exit code; `arguments` are a recipe and its flags."""
+    if launched():
+        raise UserError("m6 quickstart is the work of one process; torchrun is for pretrain")
     for position, name in enumerate(STAGES, start=1):
         print(f"[{position}/{len(STAGES)}] {name}: {STAGES[name].summary}", flush=True)
         code = _run_child(name, arguments)

@@ -256,8 +256,11 @@ def _event_writer(folder: Path, resume_step: int) -> Any:
 class Progress(Generic[Item]):
     """How far a job is and how long it will take: iterate over it, or use it as a context and call `advance`."""
 
-    def __init__(self, items: Iterable[Item], description: str, total: int | None, start: int) -> None:
+    def __init__(
+        self, items: Iterable[Item], description: str, total: int | None, start: int, quiet: bool = False
+    ) -> None:
         self._items, self._description, self._total = items, description, total
+        self._quiet = quiet
         self._start = self._at = start
         self._note = ""
         self._began = self._said = time.monotonic()
@@ -266,7 +269,7 @@ class Progress(Generic[Item]):
 
     def __enter__(self) -> Progress[Item]:
         self._began = self._said = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._quiet:
             self._bar, self._task = _terminal_bar(self._description, self._total, self._start)
             self._bar.start()
         return self
@@ -305,28 +308,32 @@ class Progress(Generic[Item]):
             self._say(f"{self._at}{f' of {self._total}' if self._total else ''}{left}")
 
     def _say(self, text: str) -> None:
+        if self._quiet:
+            return
         print(f"{self._description}: {text}{f', {self._note}' if self._note else ''}", file=sys.stderr, flush=True)
 
 
 @overload
-def progress(items: int, description: str, *, start: int = 0) -> Progress[int]: ...
+def progress(items: int, description: str, *, start: int = 0, quiet: bool = False) -> Progress[int]: ...
 @overload
 def progress(
-    items: Iterable[Item], description: str, *, total: int | None = None, start: int = 0
+    items: Iterable[Item], description: str, *, total: int | None = None, start: int = 0, quiet: bool = False
 ) -> Progress[Item]: ...
-def progress(items: Any, description: str, *, total: int | None = None, start: int = 0) -> Progress[Any]:
+def progress(
+    items: Any, description: str, *, total: int | None = None, start: int = 0, quiet: bool = False
+) -> Progress[Any]:
     """Show how far a job is, with the time left: `for step in progress(1000, "pretrain", start=200): ...`.
 
     `items` is what to iterate over, or how many steps there are: then the bar yields range(start, items), or counts
     what `advance` is told: `with progress(8, "corpus") as bar: bar.advance()`. `start` counts what was done before,
     and `total` everything; without it, it is `start + len(items)` where that is known. It is a bar on a terminal;
-    elsewhere a line on stderr every 10 s, and one at the end.
+    elsewhere a line on stderr every 10 s, and one at the end. `quiet` shows nothing.
     """
     if isinstance(items, int):
         total, items = items, range(start, items)
     elif total is None and hasattr(items, "__len__"):
         total = start + len(items)
-    return Progress(items, description, total, start)
+    return Progress(items, description, total, start, quiet)
 
 
 def _terminal_bar(description: str, total: int | None, start: int) -> tuple[Any, Any]:

@@ -6,16 +6,20 @@ returns its figures. The code of a stage is imported when it starts, so that a h
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig
 from m6.recipes.recipe import Recipe
 from m6.run import Run, duration, read_done
+
+if TYPE_CHECKING:
+    from m6.parallel.mesh import Ranks
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,17 @@ STAGES = {
 
 
 def run_stage(name: str, folder: Path, recipe: Recipe) -> None:
-    """Do one stage in a run folder, or say that it is done. Raises UserError if an earlier stage is missing."""
-    for earlier in STAGES[name].needs:
-        if read_done(folder, earlier) is None:
-            raise UserError(f"{name} needs the {earlier} of {folder}, run `m6 {earlier}` with the same words first")
-    run = Run.open(folder, recipe)
+    """Do one stage in a run folder, or say that it is done. Raises UserError if an earlier stage is missing.
+
+    Started by torchrun, pretraining is done by all processes together, of which the first writes.
+    """
+    if launched():
+        from m6.parallel.processes import joined
+
+        with joined(recipe.pretrain.parallel, recipe.pretrain.loop.device) as ranks:
+            _run_on(ranks, name, folder, recipe)
+        return
+    run = _open(name, folder, recipe)
     try:
         fresh = _work(name, run, recipe)
     except UserError:
@@ -99,6 +109,37 @@ def run_stage(name: str, folder: Path, recipe: Recipe) -> None:
 
         report.write(run)
     print(_summary(name, folder, fresh), flush=True)
+
+
+def launched() -> bool:
+    """Whether torchrun, or what sets the same environment, has started this process as one of several, or alone."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+
+
+def _run_on(ranks: Ranks, name: str, folder: Path, recipe: Recipe) -> None:
+    with ranks.agreed():
+        if name != "pretrain":
+            raise UserError(f"m6 {name} is the work of one process; torchrun is for pretrain")
+        ranks.config.axes(ranks.world)
+        run = _open(name, folder, recipe) if ranks.first else Run(folder.resolve(), recipe)
+    (done,) = ranks.gather(ranks.first and run.done(name) is not None)[:1]
+    try:
+        figures = {} if done else STAGES[name].work(run, recipe)
+    except UserError:
+        if ranks.first:
+            run.leave()
+        raise
+    if ranks.first:
+        if not done:
+            run.finish(name, **figures)
+        print(_summary(name, folder, not done), flush=True)
+
+
+def _open(name: str, folder: Path, recipe: Recipe) -> Run:
+    for earlier in STAGES[name].needs:
+        if read_done(folder, earlier) is None:
+            raise UserError(f"{name} needs the {earlier} of {folder}, run `m6 {earlier}` with the same words first")
+    return Run.open(folder, recipe)
 
 
 def _work(name: str, run: Run, recipe: Recipe) -> bool:

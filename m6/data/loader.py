@@ -1,7 +1,8 @@
 """Loader: batches by step number. Its whole state is one integer.
 
 `Steps` makes the packed batch of any step on its own, so worker processes may prepare steps ahead, and their number
-may change across a resume. With several ranks each takes every `world`-th sample of a step.
+may change across a resume. With several ranks and micro-batches the samples of a step are dealt out to them in turn:
+what a step is made of is the same for any number of them.
 """
 
 from __future__ import annotations
@@ -25,19 +26,31 @@ B = TypeVar("B")
 
 
 class Steps(Dataset[Batch]):
-    """Step number -> Batch."""
+    """Step number -> Batch; with `accumulate` micro-batches, number of step * accumulate + number of micro-batch."""
 
     def __init__(
-        self, mixture: Mixture, vocabulary: Vocabulary, patch_grid: PatchGrid, rank: int = 0, world: int = 1
+        self,
+        mixture: Mixture,
+        vocabulary: Vocabulary,
+        patch_grid: PatchGrid,
+        rank: int = 0,
+        world: int = 1,
+        accumulate: int = 1,
     ) -> None:
         self.mixture = mixture
         self.vocabulary = vocabulary
         self.patch_grid = patch_grid
         self.rank = rank
         self.world = world
+        self.accumulate = accumulate
 
-    def __getitem__(self, step: int) -> Batch:
-        samples = self.mixture.samples(step)[self.rank :: self.world]
+    def __getitem__(self, number: int) -> Batch:
+        step, part = divmod(number, self.accumulate)
+        samples = self.mixture.samples(step)[part * self.world + self.rank :: self.world * self.accumulate]
+        if not samples:
+            raise UserError(
+                f"step {step} has too few samples for {self.world} ranks with {self.accumulate} micro-batches each"
+            )
         return pack(samples, self.vocabulary, self.patch_grid, self.mixture.config.row_length)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from m6.config import UserError
 
@@ -42,12 +43,15 @@ def checked_state(checkpoint: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def load_weights(checkpoint: Path, model: nn.Module) -> None:
-    """Fills a model from a checkpoint folder. UserError if the file is damaged or its tensors do not fit."""
+def load_weights(
+    checkpoint: Path, model: nn.Module, load: Callable[[nn.Module, dict[str, Tensor]], Any] = nn.Module.load_state_dict
+) -> None:
+    """Fills a model from a checkpoint folder. UserError if the file is damaged or its tensors do not fit. `load` puts
+    the tensors in their places, with a RuntimeError if it cannot."""
     checked_state(checkpoint)
     path = checkpoint / WEIGHTS
     try:
-        model.load_state_dict(load_file(path))
+        load(model, load_file(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path}: its tensors do not fit the model of this config ({reason})") from None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,41 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m6.model.weights import WEIGHTS, checked_state, checkpoints, load_weights, sha256
+from m6.parallel.mesh import ALONE, Ranks
+from m6.parallel.state import load_whole_state, whole_state
 from m6.run import sync_folder
 from m6.train.optimizer import Optimizers
 
 FILES = (WEIGHTS, "optimizer.safetensors")
 
 
-def save(folder: Path, step: int, model: nn.Module, optimizers: Optimizers, config: dict[str, Any], keep: int) -> None:
-    """Writes the checkpoint of `step` finished updates and keeps the newest `keep` in `folder`."""
+def save(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizers: Optimizers,
+    config: dict[str, Any],
+    keep: int,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Writes the checkpoint of `step` finished updates and keeps the newest `keep` in `folder`. All ranks have to call
+    it, since a sharded model is gathered for it; rank 0 writes."""
+    tensors = (whole_state(model, ranks), flatten_state(optimizers.state_dict()))
+    if ranks.first:
+        _write(folder, step, tensors, config, keep)
+    ranks.wait()
+
+
+def _write(
+    folder: Path, step: int, tensors: tuple[dict[str, Tensor], dict[str, Tensor]], config: dict[str, Any], keep: int
+) -> None:
     final = folder / f"step-{step:08d}"
     temporary = folder / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary / FILES[0])
-        save_file(flatten_state(optimizers.state_dict()), temporary / FILES[1])
+        for name, file in zip(FILES, tensors, strict=True):
+            save_file({key: tensor.contiguous() for key, tensor in file.items()}, temporary / name)
         digests = {name: sha256(temporary / name) for name in FILES}
         state = {"step": step, "sha256": digests, "config": config}
         (temporary / "state.json").write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -50,13 +71,14 @@ def save(folder: Path, step: int, model: nn.Module, optimizers: Optimizers, conf
         shutil.rmtree(old)
 
 
-def resume(folder: Path, model: nn.Module, optimizers: Optimizers) -> int:
-    """Loads the newest checkpoint, if there is one, and returns how many updates it has seen."""
+def resume(folder: Path, model: nn.Module, optimizers: Optimizers, ranks: Ranks = ALONE) -> int:
+    """Loads the newest checkpoint, if there is one, and returns how many updates it has seen. The number of ranks may
+    be another than when it was written. UserError if it is damaged or does not fit."""
     found = checkpoints(folder)
     if not found:
         return 0
     state = checked_state(found[-1])
-    load_weights(found[-1], model)
+    load_weights(found[-1], model, partial(load_whole_state, ranks=ranks))
     optimizers.load_state_dict(unflatten_state(load_file(found[-1] / FILES[1]), optimizers.state_dict()))
     return int(state["step"])
 

@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from m6.config import Config
 from m6.data.config import DataConfig
+from m6.parallel.config import ParallelConfig
 from m6.vqgan.config import VQGANConfig
 
 
@@ -110,6 +111,8 @@ class PretrainStage(Config):
     """What it is trained on."""
     loop: LoopConfig = LoopConfig()
     """The training."""
+    parallel: ParallelConfig = ParallelConfig()
+    """How ranks that torchrun starts share it."""
 
 
 class EvaluateStage(Config):

@@ -1,14 +1,18 @@
 """The training loop: one for the image tokenizer and for the transformer.
 
-    for batch of each step:  loss -> gradients -> check, clip -> update -> metrics -> checkpoint
+    for the batches of each step:  loss -> gradients -> check, clip -> update -> metrics -> checkpoint
 
 The loop knows neither pictures nor text: what is trained gives it a `Task`, and data comes as an iterator of batches
 from any step on. What decides the weights is the seed and the step, so a run that is killed and goes on ends with the
 same weights, bit for bit, as one that was not; no state of a generator has to be kept, on any device.
+
+With several ranks (`m6.parallel`) each does its part of every step: losses and gradients are sums over ranks and their
+micro-batches, so that a step is the same for any number of them. Rank 0 alone writes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,8 @@ from torch import Tensor, nn
 
 from m6.config import UserError
 from m6.data.loader import one_ahead
+from m6.parallel.fsdp import shard
+from m6.parallel.mesh import ALONE, AgreedError, Ranks
 from m6.run import Metrics, progress
 from m6.train import checkpoint
 from m6.train.acceleration import accelerate
@@ -30,7 +36,7 @@ from m6.train.window import Figures, Window, means
 B = TypeVar("B")
 
 
-class NonFiniteLossError(UserError):
+class NonFiniteLossError(AgreedError):
     """The loss or a gradient is not a number. Raised before a checkpoint could hold its update."""
 
 
@@ -39,13 +45,17 @@ class Task(Generic[B]):
     """What the loop trains."""
 
     model: nn.Module
-    loss: Callable[[B], tuple[Tensor, Figures]]
-    """A batch to its loss, and figures as (sum, count), which are averaged over the logged steps."""
+    loss: Callable[[B, Tensor | None], tuple[Tensor, Figures]]
+    """A batch to its loss, and figures as (sum, count), which are averaged over the logged steps. With a total of
+    `weight` [] over all batches of a step, its part of the loss of the step; with None it stands alone."""
     batches: Callable[[int, int, int], Iterator[B]]
-    """The batches of steps [start, stop), with that many worker processes."""
+    """The batches of steps [start, stop), with that many worker processes: for each step as many as it has
+    micro-batches."""
     counts: Callable[[B], dict[str, float]]
     """How much work a batch, still on the CPU, is: "tokens", real ones, or pictures; and whatever else
     `throughput.batch_counts` counts."""
+    weight: Callable[[B], Tensor]
+    """What a batch weighs [] among those of a step."""
     describe: Callable[[B], str]
     """What is in a batch, for the message when its loss is not finite."""
     matrices: tuple[str, ...] = ()
@@ -60,11 +70,13 @@ class Task(Generic[B]):
     """Batches that are never trained on, whose loss is told now and then; on the CPU."""
 
 
-def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dict[str, Any]) -> dict[str, float]:
+def train(
+    task: Task[B], config: LoopConfig, folder: Path, name: str, about: dict[str, Any], ranks: Ranks = ALONE
+) -> dict[str, float]:
     """Trains up to `num_steps`, from the newest checkpoint in `folder` on; returns figures of the whole training.
 
     `about` is the resolved config, kept in every checkpoint. Raises NonFiniteLossError. The model is left on the device
-    that it was trained on.
+    that it was trained on, sharded if there are ranks.
     """
     if config.heldout_every and not task.heldout:
         raise UserError(f"{name}.loop.heldout_every: nothing is held out for this training; 0 turns it off")
@@ -72,24 +84,34 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
     device = choose_device(config.device)
     dtype = matrix_dtype(config.precision, device)
     task.model.to(device).train()
-    optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares)
-    start = checkpoint.resume(folder, task.model, optimizers)
-    metrics = Metrics(folder / "metrics.jsonl", start + 1)  # rows are named by finished updates
-    accelerate(task.model, config, device)
-    check = Check(name, at_once=device.type == "cpu")
+    if ranks.joined:
+        shard(task.model, ranks, dtype)
+    optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares, ranks)
+    with ranks.agreed():
+        start = checkpoint.resume(folder, task.model, optimizers, ranks)
+        accelerate(task.model, config, device)
+    metrics = (
+        Metrics(folder / "metrics.jsonl", start + 1) if ranks.first else None
+    )  # rows are named by finished updates
+    check = Check(name, device.type == "cpu", ranks)
     batches = arriving(task, config, start, device)
-    window = Window(device, dtype)
-    with progress(config.num_steps, name, start=start) as bar:
+    window = Window(device, dtype, ranks)
+    with progress(config.num_steps, name, start=start, quiet=not ranks.first) as bar:
         for step in range(start, config.num_steps):
-            batch, counts = window.next_of(batches)
-            with autocast(device, dtype):
-                loss, figures = task.loss(batch)
-            loss.backward()
+            micro_batches = [window.next_of(batches) for _ in range(ranks.config.accumulate)]
+            total = ranks.sum(torch.stack([task.weight(batch) for batch, _ in micro_batches]).sum())
+            own = torch.zeros((), device=device)  # this rank's part of the loss
+            for batch, counts in micro_batches:
+                with autocast(device, dtype):
+                    loss, figures = task.loss(batch, total)
+                loss.backward()
+                own += loss.detach()
+                window.add(counts, figures)
             norm = optimizers.clip()
-            check.add(step, loss, norm, task.describe(batch))
+            check.add(step, own, norm, ", ".join(task.describe(batch) for batch, _ in micro_batches))
             share = optimizers.step(step)
             task.after_step()
-            window.add(counts, {**figures, "loss": (loss, 1.0), "gradient_norm": (norm, 1.0)})
+            window.add({}, {"loss": (own, 1 / ranks.world), "gradient_norm": (norm, 1.0)})
             done = step + 1
             last = done == config.num_steps
             if done % config.log_every == 0 or last:
@@ -98,13 +120,15 @@ def train(task: Task[B], config: LoopConfig, folder: Path, name: str, about: dic
                 if config.heldout_every and (done % config.heldout_every == 0 or last):
                     row |= heldout_losses(task, device, dtype)
                     window.begin()  # what this took is not training's
-                metrics.log(done, rate=share, **row)
+                if metrics is not None:
+                    metrics.log(done, rate=share, **row)
                 bar.note(f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f}/s")
             bar.advance()
             if config.checkpoint_every and (done % config.checkpoint_every == 0 or last):
                 check.look()
-                checkpoint.save(folder, done, task.model, optimizers, about, config.keep_checkpoints)
-    metrics.close()
+                checkpoint.save(folder, done, task.model, optimizers, about, config.keep_checkpoints, ranks)
+    if metrics is not None:
+        metrics.close()
     return {"steps": float(config.num_steps)}
 
 
@@ -115,7 +139,7 @@ def heldout_losses(task: Task[B], device: torch.device, dtype: torch.dtype) -> d
     found = []
     for batch in task.heldout:
         with autocast(device, dtype):
-            loss, figures = task.loss(task.move(batch, device) if device.type != "cpu" else batch)
+            loss, figures = task.loss(task.move(batch, device) if device.type != "cpu" else batch, None)
         losses = {name: figure for name, figure in figures.items() if name.startswith("loss/")}
         found.append({**losses, "loss": (loss, 1.0)})
     task.model.train()
@@ -139,31 +163,37 @@ def arriving(
 
 
 class Check:
-    """Stops a training whose loss or gradient is no number: on a CPU before the update, on CUDA, which would have to
-    wait for each look, with the next row of metrics and before a checkpoint is written."""
+    """Stops a training whose loss or gradient is no number, on all ranks if it is so on one: on a CPU before the
+    update, on CUDA, which would have to wait for each look, with the next row of metrics and before a checkpoint is
+    written."""
 
-    def __init__(self, name: str, at_once: bool) -> None:
+    def __init__(self, name: str, at_once: bool, ranks: Ranks = ALONE) -> None:
         self._name = name
         self._at_once = at_once
+        self._ranks = ranks
         self._waiting: list[tuple[int, Tensor, Tensor, str]] = []
 
     def add(self, step: int, loss: Tensor, norm: Tensor, about: str) -> None:
-        """The loss and the norm [] of a step that is to be updated, and what was in its batch."""
+        """This rank's part of the loss and the norm [] of a step that is to be updated, and what was in its batch."""
         self._waiting.append((step, loss.detach(), norm, about))
         if self._at_once:
             self.look()
 
     def look(self) -> None:
-        """Raises NonFiniteLossError for the first step since the last look that is not finite."""
+        """Raises NonFiniteLossError for the first step since the last look that is not finite; all ranks
+        have to look."""
         if not self._waiting:
             return
         both = torch.stack([torch.stack((loss.float(), norm)) for _, loss, norm, _ in self._waiting])
-        finite = both.isfinite().all(dim=1).tolist()
+        finite = self._ranks.sum(both).isfinite().all(dim=1).tolist()
         if not all(finite):
-            step, loss, norm, about = self._waiting[finite.index(False)]
+            step, own, norm, about = self._waiting[finite.index(False)]
+            parts = self._ranks.gather((float(own), about))
+            loss = sum(part for part, _ in parts)
+            at_fault = [about for part, about in parts if not math.isfinite(part)] or [about for _, about in parts]
             kept = "nothing was updated" if self._at_once else "no checkpoint holds its update"
             raise NonFiniteLossError(
-                f"{self._name}: step {step}: loss {float(loss)}, gradient norm {float(norm)}; {kept}. "
-                f"In the batch: {about}. Look at these; or lower the learning rates and start anew"
+                f"{self._name}: step {step}: loss {loss}, gradient norm {float(norm)}; {kept}. "
+                f"In the batch: {', '.join(at_fault)}. Look at these; or lower the learning rates and start anew"
             )
         self._waiting.clear()

@@ -8,7 +8,7 @@ it cheap on a CPU; torch.optim.Muon takes them one by one and in bfloat16.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from m6.config import UserError
+from m6.parallel.clip import clip_gradients
+from m6.parallel.fsdp import local
+from m6.parallel.matrices import Rows, rows_of
+from m6.parallel.mesh import ALONE, Ranks
+from m6.parallel.state import part_of, spread_names, whole
 from m6.train.config import OptimizerConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration
@@ -51,27 +56,38 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum with Nesterov's look-ahead, orthogonalised, scaled by sqrt(max(1, rows / columns)).
 
-    Takes matrices [R, C] and stacks of matrices [N, R, C]. Decoupled weight decay.
+    Takes matrices [R, C] and stacks of matrices [N, R, C]. Decoupled weight decay. `sharded` tells of matrices of which
+    only some rows are here.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        sharded: Mapping[Tensor, Rows] | None = None,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._sharded = sharded or {}
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
-            by_shape: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+            alike: dict[tuple[int, int, Rows | None], list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    by_shape[tuple(parameter.shape[-2:])].append(parameter)
-            for (rows, columns), parameters in by_shape.items():
-                for stacks in self._stacks(parameters, rows, columns):
-                    _update(stacks, group, max(1.0, rows / columns) ** 0.5)
+                    rows, columns = parameter.shape[-2:]
+                    shards = self._sharded.get(parameter)
+                    alike[shards.count if shards else rows, columns, shards].append(parameter)
+            for (rows, columns, shards), parameters in alike.items():
+                for stacks in self._stacks(parameters, (shards.most if shards else rows) * columns):
+                    _update(stacks, group, max(1.0, rows / columns) ** 0.5, shards)
 
-    def _stacks(self, parameters: list[Tensor], rows: int, columns: int) -> Iterator[list[tuple[Tensor, ...]]]:
+    def _stacks(self, parameters: list[Tensor], elements: int) -> Iterator[list[tuple[Tensor, ...]]]:
         """Weights, gradient and momentum of every parameter as stacks [n, R, C], so many at once as are bounded."""
-        most = max(1, ELEMENTS_AT_ONCE // (rows * columns))
+        most = max(1, ELEMENTS_AT_ONCE // elements)
         together: list[tuple[Tensor, ...]] = []
         for parameter in parameters:
             state = self.state[parameter]
@@ -79,7 +95,8 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(parameter)
             assert parameter.grad is not None
             triple = (parameter, parameter.grad.contiguous(), state["momentum"])
-            for stack in zip(*(each.view(-1, rows, columns).split(most) for each in triple), strict=True):
+            stacked = (each if each.dim() == 3 else each[None] for each in triple)
+            for stack in zip(*(each.split(most) for each in stacked), strict=True):
                 if sum(len(weights) for weights, _, _ in together) + len(stack[0]) > most:
                     yield together
                     together = []
@@ -87,14 +104,15 @@ class Muon(torch.optim.Optimizer):
         yield together
 
 
-def _update(stacks: list[tuple[Tensor, ...]], group: dict[str, Any], scale: float) -> None:
-    """Moves weights [n, R, C] and momenta of a group of stacks, in place."""
+def _update(stacks: list[tuple[Tensor, ...]], group: dict[str, Any], scale: float, shards: Rows | None = None) -> None:
+    """Moves weights [n, R, C] and momenta of a group of stacks, in place; with `shards`, R is the rows of this rank."""
     directions = []
     for _, gradient, momentum in stacks:
         momentum.lerp_(gradient, 1 - group["momentum"])
         directions.append(gradient.lerp(momentum, group["momentum"]))
     lengths = [len(direction) for direction in directions]
-    turned = orthogonalize(torch.cat(directions)).split(lengths)
+    together = torch.cat(directions)
+    turned = (shards.turn(together, orthogonalize) if shards else orthogonalize(together)).split(lengths)
     for (weights, _, _), direction in zip(stacks, turned, strict=True):
         weights.mul_(1 - group["lr"] * group["weight_decay"])
         weights.add_(direction, alpha=-group["lr"] * scale)
@@ -124,6 +142,8 @@ class Optimizers:
     `matrices` names the parameters that Muon takes; the embedding, norms and convolutions stay with AdamW.
     `rate_shares` names those of AdamW that have only a share of its rate: what was trained elsewhere is undone by a
     rate that suits what starts from chance.
+
+    Of a sharded model each rank updates the parts that lie there, as plain tensors; only Muon needs whole matrices.
     """
 
     def __init__(
@@ -133,12 +153,17 @@ class Optimizers:
         num_steps: int,
         matrices: Iterable[str] = (),
         rate_shares: Mapping[str, float] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config = config
         self.num_steps = num_steps
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._ranks = ranks
+        self._spread = spread_names(model)
+        self._whole = dict(model.named_parameters())
+        named = {name: local(parameter) for name, parameter in self._whole.items()}
+        self._names = {part: name for name, part in named.items()}
         with_muon = set(matrices) if config.muon_learning_rate else set()
-        named = dict(model.named_parameters())
         alike: dict[tuple[float, bool], list[Tensor]] = defaultdict(list)
         for name, parameter in named.items():
             if name not in with_muon:
@@ -154,16 +179,22 @@ class Optimizers:
                 config.muon_learning_rate,
                 config.momentum,
                 config.weight_decay,
+                {named[name]: rows for name in with_muon if (rows := rows_of(self._whole[name], ranks))},
             )
             self.parts.append((muon, config.muon_learning_rate))
 
     def clip(self) -> Tensor:
         """Scales the gradients to `clip_norm` at the most; returns their norm [] before."""
-        return nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        return clip_gradients(self.parameters, self.config.clip_norm, self._ranks)
 
     def step(self, step: int) -> float:
         """One update at the rate of `step`, gradients cleared; returns the share of the peak rate."""
         share = rate_at(step, self.num_steps, self.config)
+        for part, name in self._names.items():
+            whole = self._whole[name]
+            if whole is not part:
+                assert local(whole).data_ptr() == part.data_ptr(), f"{name} was moved after it was sharded"
+                part.grad = None if whole.grad is None else local(whole.grad)
         for optimizer, peak in self.parts:
             for group in optimizer.param_groups:
                 rate = peak * share * group.get("share", 1.0)
@@ -172,16 +203,41 @@ class Optimizers:
                 else:
                     group["lr"] = rate
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self.zero_grad()
         return share
 
     def zero_grad(self) -> None:
+        """Forgets all gradients, those of the parts on this rank too."""
         for optimizer, _ in self.parts:
             optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def state_dict(self) -> list[dict[str, Any]]:
-        return [optimizer.state_dict() for optimizer, _ in self.parts]
+        """The states of each optimizer, of whole parameters; with several ranks all have to ask for them."""
+        return self._convert([optimizer.state_dict() for optimizer, _ in self.parts], whole)
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        for (optimizer, _), state in zip(self.parts, states, strict=True):
+        """The reverse of `state_dict`."""
+        for (optimizer, _), state in zip(self.parts, self._convert(states, part_of), strict=True):
             optimizer.load_state_dict(state)
+
+    def _convert(self, states: list[dict[str, Any]], convert: Callable[..., Tensor]) -> list[dict[str, Any]]:
+        if not self._ranks.joined:
+            return states
+        converted = []
+        for (optimizer, _), state in zip(self.parts, states, strict=True):
+            parts = [part for group in optimizer.param_groups for part in group["params"]]
+            names = [self._names[part] for part in parts]
+
+            def one(name: str, value: Tensor) -> Tensor:
+                if not value.dim():  # a count of updates
+                    return value
+                return convert(value, self._whole[name], name in self._spread, self._ranks)
+
+            values = {
+                index: {key: one(names[index], value) for key, value in of_one.items()}
+                for index, of_one in sorted(state["state"].items())
+            }
+            converted.append({**state, "state": values})
+        return converted

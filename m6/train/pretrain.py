@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
 from m6.model.weights import load_weights, newest
+from m6.parallel.mesh import ALONE, Ranks
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
@@ -26,7 +28,7 @@ from m6.train.config import PretrainStage
 from m6.train.cross_entropy import linear_cross_entropy
 from m6.train.hardware import choose_device, matrix_dtype, prepare_cpu
 from m6.train.loop import Task, train
-from m6.train.routing import routing_figures, routing_loss, update_bias
+from m6.train.routing import routing_figures, routing_loss, tallies, update_bias
 from m6.train.throughput import batch_counts
 from m6.train.window import Figures
 from m6.vqgan.config import VQGANConfig
@@ -36,21 +38,32 @@ LABELS_MULTIPLE = 256
 """Labels are filled up to a multiple of this many: a kernel is made anew for every size of a matrix it meets."""
 
 
-def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, Figures]:
+def batch_loss(
+    model: Transformer, batch: Batch, total: Tensor | None = None, ranks: Ranks = ALONE
+) -> tuple[Tensor, Figures]:
     """The weighted mean over labels, and the plain sum and count of each objective; experts add theirs to both, to the
-    loss in training alone."""
+    loss in training alone.
+
+    A batch that is a part of a step, which has a `total` of weights [], gets its part of that mean: the losses of all
+    parts, over ranks and micro-batches, add up to that of the step.
+    """
     mask = build_mask(batch.sample, batch.branch, batch.causal)
     fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
     at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
-    shares = F.pad(batch.weights / batch.weights.sum(), fill)
+    shares = F.pad(batch.weights / (batch.weights.sum() if total is None else total), fill)
     hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=batch.sample >= 0)
     loss, losses = linear_cross_entropy(hidden, model.embedding.weight, labels, shares)
     losses = losses[: len(batch.labels)]
-    figures: Figures = dict(routing_figures(model, batch))
+    found = tallies(model, ranks)
+    figures: Figures = routing_figures(model, batch, found, ranks)
     for index, name in enumerate(batch.objectives):
         chosen = batch.objective == index
         figures[f"loss/{name}"] = (losses.where(chosen, 0.0).sum(), chosen.sum())
-    return loss + routing_loss(model) if model.training else loss, figures
+    if model.training:
+        loss = loss + routing_loss(found.values(), model.config.experts) / (
+            1 if total is None else ranks.config.accumulate
+        )
+    return loss, figures
 
 
 def muon_matrices(model: Transformer) -> tuple[str, ...]:
@@ -86,46 +99,76 @@ def heldout_batches(steps: Steps, count: int) -> list[Batch]:
     return [steps[step] for step in range(first, first + count) if mixture.samples(step)]
 
 
-def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = ()) -> Task[Batch]:
+def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = (), ranks: Ranks = ALONE) -> Task[Batch]:
     """What the loop trains: this model, on the batches of these steps; and what is held out."""
+    parts = steps.accumulate
     return Task(
         model=model,
-        loss=lambda batch: batch_loss(model, batch),
-        batches=lambda start, stop, workers: batches(steps, start, stop, workers),
+        loss=lambda batch, total: batch_loss(model, batch, total, ranks),
+        weight=lambda batch: batch.weights.sum(),
+        batches=lambda start, stop, workers: batches(steps, start * parts, stop * parts, workers),
         counts=lambda batch: batch_counts(batch, model.config, steps.vocabulary),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
         rate_shares=rate_shares(model),
-        after_step=lambda: update_bias(model),
+        after_step=lambda: update_bias(model, ranks),
         move=to_device,
         heldout=heldout,
     )
 
 
-def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
-    """Trains in the run folder's `pretrain`; returns the figures of the stage."""
-    prepare_cpu(stage.loop.num_threads)
+def check_ranks(ranks: Ranks, stage: PretrainStage, model: ModelConfig) -> None:
+    """UserError unless these ranks can train this model on this mixture."""
+    if ranks.joined and stage.loop.optimizer.states != "float32":
+        raise UserError("pretrain.loop.optimizer.states '8bit' is for one process; ranks shard them in float32")
+    documents = sum(floor(entry.samples) for entry in stage.data.mixture if not entry.first_step)
+    if ranks.joined or ranks.config.accumulate > 1:
+        ranks.config.check(ranks.world, model.experts.num_experts, documents)
+
+
+def prepare(
+    run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int, ranks: Ranks
+) -> Task[Batch]:
+    """What is trained in a run folder. UserError for whatever is missing or does not fit."""
     if not stage.data.mixture:
         raise UserError("pretrain.data.mixture is empty; a recipe names at least one source with its objectives")
+    check_ranks(ranks, stage, model_config)
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
 
-    def steps_of(split: str) -> Steps:
+    def mixture(split: str) -> Mixture:
         store = codes if codes.exists() else None
-        mixture = Mixture(run.folder / "corpus", store, tokenizer, stage.data, seed, split)
-        return Steps(mixture, vocabulary, model_config.patch_grid)
+        return Mixture(run.folder / "corpus", store, tokenizer, stage.data, seed, split)
 
-    steps = steps_of("train")
-    heldout = heldout_batches(steps_of("heldout"), stage.loop.heldout_batches) if stage.loop.heldout_every else ()
+    grid, parts = model_config.patch_grid, (ranks.rank, ranks.world, ranks.config.accumulate)
+    steps = Steps(mixture("train"), vocabulary, grid, *parts)
+    heldout: Sequence[Batch] = ()
+    if stage.loop.heldout_every:  # whole batches on every rank, so that the figures are those of one process
+        heldout = heldout_batches(Steps(mixture("heldout"), vocabulary, grid), stage.loop.heldout_batches)
     torch.manual_seed(seed)
     model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
+    return pretraining(model, steps, heldout, ranks)
+
+
+def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int) -> dict[str, Any]:
+    """Trains in the run folder's `pretrain`, with all ranks that have joined; returns the figures of the stage."""
+    prepare_cpu(stage.loop.num_threads)
+    ranks = Ranks.of(stage.parallel, "cuda" if torch.cuda.is_available() and stage.loop.device != "cpu" else "cpu")
+    with ranks.agreed():
+        choose_device(stage.loop.device)
+        task = prepare(run, stage, model_config, vqgan, seed, ranks)
+    model = task.model
+    assert isinstance(model, Transformer)
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     folder = run.stage("pretrain")
-    train(pretraining(model, steps, heldout), stage.loop, folder, "pretrain", run.config.model_dump(mode="json"))
-    rows = read_metrics(folder / "metrics.jsonl")
+    train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"), ranks)
+    rows = read_metrics(folder / "metrics.jsonl") if ranks.first else []
+    if not rows:
+        return {}
     return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        "vocabulary": vocabulary.size,
+        "parameters": parameters,
+        "vocabulary": model.embedding.num_embeddings,
         "tokens": round(sum(row["tokens"] for row in rows)),
         "tokens_per_second": round(median(row["tokens_per_second"] for row in rows), 1),
         "loss": rows[-1]["loss"],

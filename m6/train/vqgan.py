@@ -91,7 +91,7 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     model = VQGAN(stage.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def loss(batch: tuple[tuple[str, ...], np.ndarray]) -> tuple[Tensor, Figures]:
+    def loss(batch: tuple[tuple[str, ...], np.ndarray], _: Tensor | None) -> tuple[Tensor, Figures]:
         images = to_tensor(batch[1]).to(next(model.parameters()).device)
         restored, _ = model(images)
         error = restored - images
@@ -104,6 +104,7 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
         loss=loss,
         batches=lambda start, stop, workers: batches(pictures, start, stop, workers),
         counts=lambda batch: {"tokens": len(batch[0])},
+        weight=lambda batch: torch.ones(()),
         describe=lambda batch: ", ".join(batch[0]),
     )
     folder = run.stage("vqgan")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+from m6.parallel.mesh import ALONE, Ranks
 from m6.train.hardware import datasheet_peak, measured_peak, peak_memory_gib
 
 B = TypeVar("B")
@@ -20,9 +21,10 @@ Figures: TypeAlias = dict[str, tuple[float | Tensor, float | Tensor]]
 class Window:
     """Figures between two rows. On CUDA nothing is read before the row, so that the device never waits."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, ranks: Ranks = ALONE) -> None:
         """Measures the peak of the device for products of this type, so that rows can tell the share that is used."""
         self._device = device
+        self._ranks = ranks
         self._peaks = {"mfu": measured_peak(device, dtype), "mfu_datasheet": datasheet_peak(device)}
         self.begin()
 
@@ -47,10 +49,17 @@ class Window:
         self._figures.append({name: _detached(pair) for name, pair in figures.items()})
 
     def close(self) -> dict[str, float]:
-        """The row of the steps since the last call; starts anew."""
-        averages = means(self._figures)  # waits for the device, so the time is taken after it
-        seconds = time.perf_counter() - self._began
-        counts = self._counts
+        """The row of the steps since the last call, of all ranks together, which all have to ask for it; starts anew.
+        Time and memory are those of this rank."""
+        figures, counts = sums(self._figures), self._counts
+        if self._ranks.joined:
+            gathered = self._ranks.gather((figures, dict(counts)))
+            figures, counts = _added(each for each, _ in gathered), defaultdict(float)
+            for _, each in gathered:
+                for name, count in each.items():
+                    counts[name] += count
+        seconds = time.perf_counter() - self._began  # the sums waited for the device, so the time is taken after them
+        averages = _divided(figures)
         row = {**averages, "tokens": counts["tokens"], "seconds": seconds}
         row["tokens_per_second"] = counts["tokens"] / seconds
         for name in counts:
@@ -61,7 +70,9 @@ class Window:
         for ending in ("", "_square"):
             if rate := counts[f"flops{ending}"] / seconds:
                 row[f"tflops_per_second{ending}"] = rate / 1e12
-                row |= {f"{name}{ending}": rate / peak for name, peak in self._peaks.items() if peak}
+                row |= {
+                    f"{name}{ending}": rate / peak / self._ranks.world for name, peak in self._peaks.items() if peak
+                }
         row |= {"stall_share": self._waited / seconds, "peak_memory_gib": peak_memory_gib(self._device)}
         self.begin()
         return row
@@ -74,11 +85,28 @@ def _detached(pair: tuple[float | Tensor, float | Tensor]) -> tuple[float | Tens
 
 def means(steps: list[Figures]) -> dict[str, float]:
     """Sum by count of each figure over all steps; all tensors are read at once."""
+    return _divided(sums(steps))
+
+
+def sums(steps: list[Figures]) -> dict[str, tuple[float, float]]:
+    """Sum and count of each figure over all steps; all tensors are read at once."""
     tensors = [value for figures in steps for pair in figures.values() for value in pair if isinstance(value, Tensor)]
     read = iter(torch.stack([tensor.double() for tensor in tensors]).tolist() if tensors else ())
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for figures in steps:
-        for name, pair in figures.items():
-            for place, value in enumerate(pair):
-                sums[name][place] += next(read) if isinstance(value, Tensor) else value
-    return {name: total / count for name, (total, count) in sums.items() if count}
+
+    def number(value: float | Tensor) -> float:
+        return next(read) if isinstance(value, Tensor) else value
+
+    return _added({name: (number(total), number(count)) for name, (total, count) in step.items()} for step in steps)
+
+
+def _added(several: Iterable[dict[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
+    together: dict[str, tuple[float, float]] = {}
+    for figures in several:
+        for name, (total, count) in figures.items():
+            before = together.get(name, (0.0, 0.0))
+            together[name] = before[0] + total, before[1] + count
+    return together
+
+
+def _divided(figures: dict[str, tuple[float, float]]) -> dict[str, float]:
+    return {name: total / count for name, (total, count) in figures.items() if count}

@@ -38,8 +38,8 @@ def task(spoil: Callable[[int], float] = lambda number: 1.0) -> Task[Batch]:
     def batches(start: int, stop: int, workers: int) -> Iterator[Batch]:
         return (pack(mixed_samples()[step % 2 :], VOCABULARY, 8, 128) for step in range(start, stop))
 
-    def loss(batch: Batch) -> tuple[torch.Tensor, Figures]:
-        value, figures = batch_loss(model, batch)
+    def loss(batch: Batch, total: torch.Tensor | None) -> tuple[torch.Tensor, Figures]:
+        value, figures = batch_loss(model, batch, total)
         return value * spoil(next(numbers)), figures
 
     return Task(
@@ -47,6 +47,7 @@ def task(spoil: Callable[[int], float] = lambda number: 1.0) -> Task[Batch]:
         loss=loss,
         batches=batches,
         counts=lambda batch: batch_counts(batch, SIZE, VOCABULARY),
+        weight=lambda batch: batch.weights.sum(),
         describe=lambda batch: ", ".join(batch.keys),
         matrices=muon_matrices(model),
         move=to_device,

@@ -55,18 +55,26 @@ class LocalDispatcher:
         multiple = rows_multiple(expert.numel(), self.num_experts) if tokens.device.type == "cpu" else 1
         row, slot, ends = make_plan(expert, self.num_experts, multiple)
         kept = (expert < self.num_experts)[..., None] if partial else None
-        rows: Tensor = _Dispatch.apply(tokens, row, slot, kept, expert.shape[1])
-        return rows, ends, (row, kept)
+        return dispatch_rows(tokens, row, slot, kept, expert.shape[1]), ends, (row, kept)
 
     def combine(self, rows: Tensor, gate: Tensor, plan: Any) -> Tensor:
         """See `Dispatcher`."""
-        combined: Tensor = _Combine.apply(rows, gate, *plan)
-        return combined
+        return combine_rows(rows, gate, *plan)
+
+
+def dispatch_rows(tokens: Tensor, row: Tensor, slot: Tensor, kept: Tensor | None, num_choices: int) -> Tensor:
+    """Tokens [N, D] to rows [R, D]: row [N * K] and slot [R] as in `Plan`; kept [N, K, 1] bool, None if all are."""
+    rows: Tensor = _Dispatch.apply(tokens, row, slot, kept, num_choices)
+    return rows
+
+
+def combine_rows(rows: Tensor, gate: Tensor, row: Tensor, kept: Tensor | None) -> Tensor:
+    """Rows [R, D] to tokens [N, D], weighted by gate [N, K], in whose type they are added up."""
+    combined: Tensor = _Combine.apply(rows, gate, row, kept)
+    return combined
 
 
 class _Dispatch(torch.autograd.Function):
-    """Tokens [N, D] to rows [R, D]."""
-
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, row: Tensor, slot: Tensor, kept: Tensor | None, num_choices: int) -> Tensor:
         ctx.save_for_backward(row, kept)
@@ -83,8 +91,6 @@ class _Dispatch(torch.autograd.Function):
 
 
 class _Combine(torch.autograd.Function):
-    """Rows [R, D] to tokens [N, D], weighted by gate [N, K]."""
-
     @staticmethod
     def forward(ctx: Any, rows: Tensor, gate: Tensor, row: Tensor, kept: Tensor | None) -> Tensor:
         by_slot = rows.index_select(0, row).unflatten(0, gate.shape)
@@ -96,9 +102,11 @@ class _Combine(torch.autograd.Function):
         return weighted.squeeze(1) if gate.shape[1] == 1 else weighted.sum(1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         by_slot, gate, row = ctx.saved_tensors
-        gate_gradient = torch.einsum("nd,nkd->nk", gradient, by_slot.to(gradient.dtype))
+        gate_gradient = None
+        if ctx.needs_input_grad[1]:
+            gate_gradient = torch.einsum("nd,nkd->nk", gradient, by_slot.to(gradient.dtype))
         slot_gradient = (gradient[:, None] * gate[..., None]).to(by_slot.dtype).flatten(0, 1)
         rows_gradient = slot_gradient.new_zeros(ctx.num_rows, gradient.shape[1])  # filling rows had no part in it
         return rows_gradient.index_copy_(0, row, slot_gradient), gate_gradient, None, None

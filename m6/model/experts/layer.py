@@ -10,18 +10,17 @@ from torch import Tensor, nn
 from m6.model.config import ModelConfig
 from m6.model.experts.dispatch import Dispatcher, LocalDispatcher, capacity, limit
 from m6.model.experts.ffn import Experts
-from m6.model.experts.router import Router
+from m6.model.experts.router import Router, Tally
 
 
 class Routing(NamedTuple):
-    """What a forward did with its N tokens, K choices each. Only the two losses have a gradient."""
+    """What a forward did with its N tokens, K choices each. Only the two losses have a gradient, those of `tally`."""
 
     expert: Tensor  # [N, K] int64, the experts chosen; E for padding
     kept: Tensor  # [N, K] bool, whether the expert took the token
     load: Tensor  # [E] int64, choices that fell on each expert, dropped ones included
     entropy: Tensor  # [N] float32, nats, of the router's probabilities
-    balance_loss: Tensor  # float32, 1 at an even load
-    z_loss: Tensor  # float32
+    tally: Tally
 
     @property
     def num_dropped(self) -> Tensor:
@@ -64,7 +63,7 @@ class MixtureOfExperts(nn.Module):
         if self.training and self.config.balance == "bias":
             self.router.count_load(choice.load)
         kept = expert < self.config.num_experts
-        self.routing = Routing(choice.expert, kept, choice.load, choice.entropy, choice.balance_loss, choice.z_loss)
+        self.routing = Routing(choice.expert, kept, choice.load, choice.entropy, choice.tally)
         return out.to(x.dtype).view(x.shape)
 
     def update_bias(self) -> None:

@@ -28,8 +28,27 @@ class Choice(NamedTuple):
     gate: Tensor  # [N, K] float32
     load: Tensor  # [E] int64, tokens that chose an expert, whether it takes them or not
     entropy: Tensor  # [N] float32, nats, of the probabilities of a token, mean over prototypes; no gradient
-    balance_loss: Tensor  # float32, E * sum of (share of choices x mean probability), 1 at an even load
-    z_loss: Tensor  # float32, mean squared log of the sum of exponentials
+    tally: Tally
+
+
+class Tally(NamedTuple):
+    """What the two losses of a router are made of: sums over tokens, so that those of several batches add up."""
+
+    load: Tensor  # [E], choices that fell on each expert, whether it takes them or not
+    probability: Tensor  # [E] float32, mean over prototypes
+    squares: Tensor  # float32, squared logs of the sums of exponentials, mean over prototypes
+    tokens: Tensor  # number of tokens
+
+    @property
+    def balance_loss(self) -> Tensor:
+        """E * sum of (share of choices x mean probability), 1 at an even load."""
+        share = self.load / self.load.sum().clamp(min=1)
+        return len(share) * (share * self.probability).sum() / self.tokens.clamp(min=1)
+
+    @property
+    def z_loss(self) -> Tensor:
+        """Mean squared log of the sum of exponentials."""
+        return self.squares / self.tokens.clamp(min=1)
 
 
 class Router(nn.Module):
@@ -65,15 +84,17 @@ class Router(nn.Module):
                 expert = expert.masked_fill(~real[:, None], experts)
             load = count(expert, experts)
             weight = torch.ones_like(log_sum[:, 0, 0]) if real is None else real.float()
-            weight = weight / weight.sum().clamp(min=1)
-            share = load / load.sum().clamp(min=1)
             return Choice(
                 expert=expert,
                 gate=gate.transpose(1, 2).flatten(1),
                 load=load,
                 entropy=-(probability * log_probability).detach().sum(-1).mean(-1),
-                balance_loss=experts / prototypes * (share * (weight @ probability.flatten(1))).sum(),
-                z_loss=weight @ log_sum.squeeze(-1).square().mean(-1),
+                tally=Tally(
+                    load=load,
+                    probability=weight @ probability.flatten(1) / prototypes,
+                    squares=weight @ log_sum.squeeze(-1).square().mean(-1),
+                    tokens=weight.sum(),
+                ),
             )
 
     def _choose(self, logits: Tensor) -> Tensor:

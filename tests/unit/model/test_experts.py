@@ -114,8 +114,8 @@ def test_router_by_hand_on_four_tokens() -> None:
     torch.testing.assert_close(choice.gate[:, 0], torch.tensor([0.75, 0.5, 0.8, 0.9]))
     assert choice.load.tolist() == [3, 1]
     mean = (0.75 + 0.5 + 0.2 + 0.9) / 4
-    assert choice.balance_loss.item() == pytest.approx(2 * (3 / 4 * mean + 1 / 4 * (1 - mean)))
-    assert choice.z_loss.item() == pytest.approx(sum(math.log(z) ** 2 for z in (4, 2, 5, 10)) / 4)
+    assert choice.tally.balance_loss.item() == pytest.approx(2 * (3 / 4 * mean + 1 / 4 * (1 - mean)))
+    assert choice.tally.z_loss.item() == pytest.approx(sum(math.log(z) ** 2 for z in (4, 2, 5, 10)) / 4)
     assert choice.entropy[0].item() == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
 
 
@@ -197,8 +197,8 @@ def test_padding_goes_to_no_expert() -> None:
     assert int(seen.num_dropped) == 0
     assert not out[~real].any()
     torch.testing.assert_close(out[real], made(x[real]))
-    torch.testing.assert_close(seen.balance_loss, routing(made).balance_loss)
-    torch.testing.assert_close(seen.z_loss, routing(made).z_loss)
+    torch.testing.assert_close(seen.tally.balance_loss, routing(made).tally.balance_loss)
+    torch.testing.assert_close(seen.tally.z_loss, routing(made).tally.z_loss)
 
 
 def test_one_expert_is_the_dense_layer() -> None:
@@ -221,10 +221,10 @@ def test_balance_loss_is_1_at_an_even_load(shape: dict[str, Any]) -> None:
     made = Router(config(**shape).experts, 4)
     size = made.config.num_experts // made.config.prototypes
     made.weight.data = torch.eye(4).repeat(made.config.prototypes, 1)[:, :4]
-    assert made(torch.eye(4).repeat(3, 1)).balance_loss.item() == pytest.approx(1.0)
+    assert made(torch.eye(4).repeat(3, 1)).tally.balance_loss.item() == pytest.approx(1.0)
     uneven = torch.zeros(12, 4)
     uneven[:, 0] = 50.0
-    assert made(uneven).balance_loss.item() == pytest.approx(size / made.config.top_k)  # all to the first
+    assert made(uneven).tally.balance_loss.item() == pytest.approx(size / made.config.top_k)  # all to the first
 
 
 def test_bias_moves_against_the_load_within_each_prototype() -> None:
@@ -280,7 +280,7 @@ def test_checkpointed_gradients_are_the_same(shape: dict[str, Any]) -> None:
         x = torch.randn(40, 16, requires_grad=True)
         out = checkpoint(made, x, use_reentrant=False) if checkpointed else made(x)
         assert isinstance(out, Tensor)
-        loss = out.square().sum() + routing(made).balance_loss + routing(made).z_loss
+        loss = out.square().sum() + routing(made).tally.balance_loss + routing(made).tally.z_loss
         loss.backward()
         made.update_bias()
         results.append([x.grad, *(p.grad for p in made.parameters()), *made.state_dict().values()])
@@ -300,7 +300,7 @@ def test_compiled_is_as_written() -> None:
         made.router.pending.zero_()
         mine = x.clone().requires_grad_()
         out = forward(mine)
-        loss = (out * weight).sum() + routing(made).balance_loss + routing(made).z_loss
+        loss = (out * weight).sum() + routing(made).tally.balance_loss + routing(made).tally.z_loss
         grads = torch.autograd.grad(loss, [mine, *made.parameters()])
         results.append([out, *grads, routing(made).load, made.router.pending.clone()])
     for ours, theirs in zip(*results, strict=True):

@@ -113,7 +113,7 @@ def test_norms_router_residual_stream_and_loss_stay_float32_in_bfloat16() -> Non
     exact = {torch.float32}
     assert seen == {"LayerNorm": exact, "Block": exact, "Router": exact, "Linear": {torch.bfloat16}}
     routing = made.routings()[1]
-    assert {loss.dtype, routing.balance_loss.dtype, routing.z_loss.dtype, routing.entropy.dtype} == exact
+    assert {loss.dtype, routing.tally.balance_loss.dtype, routing.tally.z_loss.dtype, routing.entropy.dtype} == exact
 
 
 def test_filling_of_the_labels_goes_to_no_expert() -> None:
@@ -131,7 +131,7 @@ def test_losses_of_the_router_are_in_the_loss() -> None:
     with torch.no_grad():
         added = batch_loss(made, batch)[0] - batch_loss(bare, batch)[0]
     routings = made.routings().values()
-    expected = sum(0.01 * r.balance_loss + 0.001 * r.z_loss for r in routings) / len(routings)
+    expected = sum(0.01 * r.tally.balance_loss + 0.001 * r.tally.z_loss for r in routings) / len(routings)
     torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-4)
 
 

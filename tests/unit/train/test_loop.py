@@ -155,7 +155,7 @@ def test_rows_tell_the_loss_on_held_out_batches_and_learn_nothing_from_them(step
     rows = read_metrics(tmp_path / "beside" / "metrics.jsonl")
     assert [row["step"] for row in rows if "heldout/loss" in row] == [4, 6]  # and the last
     with torch.no_grad():
-        losses = [beside.loss(batch) for batch in beside.heldout]
+        losses = [beside.loss(batch, None) for batch in beside.heldout]
     assert rows[-1]["heldout/loss"] == pytest.approx(sum(float(loss) for loss, _ in losses) / 2)
     total, count = (sum(float(figures["loss/poem"][place]) for _, figures in losses) for place in (0, 1))
     assert rows[-1]["heldout/loss/poem"] == pytest.approx(total / count)
@@ -179,8 +179,8 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(
     sound = task.loss
     count = iter(range(100))
 
-    def loss(batch: Batch) -> tuple[Tensor, Figures]:
-        value, figures = sound(batch)
+    def loss(batch: Batch, total: Tensor | None) -> tuple[Tensor, Figures]:
+        value, figures = sound(batch, total)
         return (value * float("nan") if next(count) == 3 else value), figures
 
     task.loss = loss
@@ -208,9 +208,9 @@ def test_the_stall_share_is_the_loaders_share_of_the_time(
     task = make_task(steps)
     sound = task.loss
 
-    def loss(batch: Batch) -> tuple[Tensor, Figures]:
+    def loss(batch: Batch, total: Tensor | None) -> tuple[Tensor, Figures]:
         passes(1.0)
-        return sound(batch)
+        return sound(batch, total)
 
     task.batches, task.loss = slow, loss
     monkeypatch.setattr("m6.train.window.time.perf_counter", lambda: now)

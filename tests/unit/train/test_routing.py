@@ -4,10 +4,15 @@ import pytest
 import torch
 
 from m6.model.experts import Routing
+from m6.model.experts.router import Tally
 from m6.train.routing import MODALITIES, layer_figures
 from m6.train.window import Figures, means
 
 TEXT, PATCH, CODE = (MODALITIES.index(name) for name in ("text", "patch", "code"))
+
+
+NOTHING = Tally(*torch.zeros(4))
+"""Of the losses, which are not told here."""
 
 
 def test_figures_of_a_layer_by_hand() -> None:
@@ -17,12 +22,10 @@ def test_figures_of_a_layer_by_hand() -> None:
         kept=torch.tensor([[1, 1], [1, 0], [0, 0], [1, 1], [0, 1], [0, 0], [0, 0]], dtype=torch.bool),
         load=torch.tensor([4, 3, 1, 2]),
         entropy=torch.tensor([0.1, 0.2, 0.6, 1.0, 0.5, 9.0, 9.0]),
-        balance_loss=torch.tensor(1.25),
-        z_loss=torch.tensor(2.5),
+        tally=NOTHING,
     )
     row = means([layer_figures(routing, torch.tensor([TEXT, TEXT, TEXT, PATCH, PATCH, -1]))])
     assert row == pytest.approx({
-        "balance": 1.25, "z": 2.5,
         "load": 4 / (10 / 4), "dropped": 4 / 10, "entropy": 2.4 / 5,
         "load/text": 3 / (6 / 4), "dropped/text": 3 / 6, "entropy/text": 0.3,
         "load/patch": 2 / (4 / 4), "dropped/patch": 1 / 4, "entropy/patch": 0.75,
@@ -35,8 +38,8 @@ def test_a_modality_counts_by_its_tokens_and_only_where_it_is() -> None:
 
     def batch(expert: list[int], kept: list[bool], entropy: list[float], kinds: list[int]) -> Figures:
         chosen = torch.tensor(expert)
-        load, zero = torch.bincount(chosen, minlength=2), torch.tensor(0.0)
-        routing = Routing(chosen[:, None], torch.tensor(kept)[:, None], load, torch.tensor(entropy), zero, zero)
+        load = torch.bincount(chosen, minlength=2)
+        routing = Routing(chosen[:, None], torch.tensor(kept)[:, None], load, torch.tensor(entropy), NOTHING)
         return layer_figures(routing, torch.tensor(kinds))
 
     row = means([

@@ -1,0 +1,86 @@
+"""Fully sharded data parallelism (FSDP2): every rank keeps a part of each weight, its gradient and optimizer states.
+
+A block's weights are gathered before it computes and freed after it; gradients are summed and scattered as they
+arise. Blocks are sharded one by one, experts apart from their block over a mesh of their own, and the rest with the
+model: the embedding, which is the output layer too, stays gathered from the forward of the model to its backward.
+
+Weights and gradients are float32 where they lie. Matrices are gathered in the type that they are multiplied in, which
+gives what autocast gives; norms, routers and all outside of blocks are gathered in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from m6.config import UserError
+from m6.model.experts import MixtureOfExperts
+from m6.model.transformer import Transformer
+from m6.parallel.expert_parallel import spread_experts
+from m6.parallel.mesh import Ranks
+
+
+def shard(model: nn.Module, ranks: Ranks, dtype: torch.dtype = torch.float32) -> None:
+    """Shards a model over the ranks, in place; all have the same weights before. dtype: of matrix products.
+
+    Gradients become sums over ranks, not means. UserError for a model that is no transformer.
+    """
+    if not isinstance(model, Transformer):
+        raise UserError(f"several ranks are for the transformer, not for {type(model).__name__}")
+    plain = MixedPrecisionPolicy(cast_forward_inputs=False)
+    gathered_as = None if dtype == torch.float32 else dtype
+    policy = MixedPrecisionPolicy(param_dtype=gathered_as, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    dense, spread = (
+        mesh[names] if ranks.dense.size(0) > 1 else mesh[names[1]]
+        for mesh, names in ((ranks.dense, ("replicate", "shard")), (ranks.spread, ("replicate", "expert_shard")))
+    )
+    put = partial(fully_shard, reshard_after_forward=ranks.config.reshard_after_forward)
+    for layer in model.experts().values():
+        spread_experts(layer, ranks)
+        put(layer.experts, mesh=spread, mp_policy=policy)
+    for block in model.blocks:
+        if gathered_as is not None:
+            put(list(_exact_parts(block)), mesh=dense, mp_policy=plain)
+        put(block, mesh=dense, mp_policy=policy)
+    fully_shard(model, mesh=dense, mp_policy=plain, reshard_after_forward=False)
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
+    model.register_forward_hook(_touch_pictures)
+
+
+def _exact_parts(block: nn.Module) -> Iterator[nn.Module]:
+    yield from (block.attention_norm, block.ffn_norm)  # type: ignore[misc]
+    if isinstance(block.ffn, MixtureOfExperts):
+        yield block.ffn.router
+
+
+def _touch_pictures(model: nn.Module, _: Any, hidden: Tensor) -> Tensor:
+    """A rank without pictures gives zeros to the gradients of what reads them: all ranks sum the same tensors."""
+    weights = [weight for weight in model.patch_embedding.parameters() if weight.requires_grad]  # type: ignore[union-attr]
+    touched: Tensor = _Touch.apply(hidden, *weights)
+    return touched
+
+
+class _Touch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, *weights: Tensor) -> Tensor:
+        ctx.weights = [(weight.shape, weight.dtype) for weight in weights]
+        return hidden.view_as(hidden)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return gradient, *(gradient.new_zeros(shape, dtype=dtype) for shape, dtype in ctx.weights)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that lies on this rank, sharing its memory; of a plain tensor, itself."""
+    with torch.no_grad():
+        return tensor.to_local() if isinstance(tensor, DTensor) else tensor
