@@ -30,6 +30,7 @@ def spread_experts(layer: MixtureOfExperts, ranks: Ranks) -> None:
     for name, weight in list(layer.experts.named_parameters()):
         own = weight.detach().chunk(mesh.size())[mesh.get_local_rank()].clone()
         setattr(layer.experts, name, nn.Parameter(own))
+    layer.experts.first = mesh.get_local_rank() * len(layer.experts.up)
     layer.dispatcher = AllToAllDispatcher(layer.config.num_experts, mesh.get_group())
 
 

@@ -83,9 +83,12 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     device = choose_device(config.device)
     dtype = matrix_dtype(config.precision, device)
-    task.model.to(device).train()
     if ranks.joined:
-        shard(task.model, ranks, dtype)
+        with ranks.agreed():
+            shard(task.model, ranks, dtype)
+    else:
+        task.model.to(device)
+    task.model.train()
     optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares, ranks)
     with ranks.agreed():
         start = checkpoint.resume(folder, task.model, optimizers, ranks)

@@ -146,8 +146,10 @@ def prepare(
     heldout: Sequence[Batch] = ()
     if stage.loop.heldout_every:  # whole batches on every rank, so that the figures are those of one process
         heldout = heldout_batches(Steps(mixture("heldout"), vocabulary, grid), stage.loop.heldout_batches)
+    backbone = load_backbone(run.folder / "vqgan", model_config, vqgan)
     torch.manual_seed(seed)
-    model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
+    with torch.device("meta" if ranks.joined else "cpu"):  # ranks make its weights where they lie
+        model = Transformer(model_config, vocabulary.size, backbone)
     return pretraining(model, steps, heldout, ranks)
 
 
