@@ -43,11 +43,13 @@ def initialise(module: nn.Module, config: ModelConfig, seed: int, prefix: str = 
 def materialise(module: nn.Module, config: ModelConfig, seed: int, device: str, prefix: str = "") -> None:
     """Gives what lies on "meta" below a module its memory on a device and its initial values; the rest stays."""
     for path, part in module.named_modules(prefix=prefix):
-        own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
-        if any(tensor.is_meta for tensor in own):
-            part.to_empty(device=device, recurse=False)
-            for buffer in part.buffers(recurse=False):
-                buffer.zero_()
+        weights = [pair for pair in part.named_parameters(recurse=False) if pair[1].is_meta]
+        for name, weight in weights:
+            setattr(part, name, nn.Parameter(torch.empty_like(weight, device=device), weight.requires_grad))
+        for name, buffer in part.named_buffers(recurse=False):
+            if buffer.is_meta:
+                setattr(part, name, torch.zeros_like(buffer, device=device))
+        if weights:
             initialise(part, config, seed, path)
 
 

@@ -42,10 +42,8 @@ def shard(model: nn.Module, ranks: Ranks, dtype: torch.dtype = torch.float32) ->
     plain = MixedPrecisionPolicy(cast_forward_inputs=False)
     gathered_as = None if dtype == torch.float32 else dtype
     policy = MixedPrecisionPolicy(param_dtype=gathered_as, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    dense, spread = (
-        mesh[names] if ranks.dense.size(0) > 1 else mesh[names[1]]
-        for mesh, names in ((ranks.dense, ("replicate", "shard")), (ranks.spread, ("replicate", "expert_shard")))
-    )
+    copies = ("replicate",) if ranks.dense.size(0) > 1 else ()
+    dense, spread = ranks.mesh(*copies, "shard"), ranks.mesh(*copies, "expert_shard")
     put = partial(fully_shard, reshard_after_forward=ranks.config.reshard_after_forward)
     for index, block in enumerate(model.blocks):
         if isinstance(block.ffn, MixtureOfExperts):
@@ -66,6 +64,12 @@ def shard(model: nn.Module, ranks: Ranks, dtype: torch.dtype = torch.float32) ->
     model.register_forward_hook(_touch_pictures)
 
 
+def add_up_copies(model: nn.Module, now: bool) -> None:
+    """Whether the next backward adds up the gradients of all copies of a sharded model; once in a step is enough."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_all_reduce(now)
+
+
 def _always(side: Shard, _: Tensor) -> Shard:
     return side
 
@@ -73,7 +77,7 @@ def _always(side: Shard, _: Tensor) -> Shard:
 def experts_side(experts: Experts, ranks: Ranks) -> int:
     """The side on which the ranks of `expert_shard` divide a stack of experts: whole experts, 0, where that gives each
     as many, else rows of each expert, 1. UserError if neither does."""
-    shards = ranks.spread["expert_shard"].size()
+    shards = ranks.mesh("expert_shard").size()
     for side in (0, 1):
         if all(weight.shape[side] % shards == 0 for weight in experts.parameters()):
             return side

@@ -60,7 +60,7 @@ def rows_of(parameter: Tensor, ranks: Ranks) -> Rows | None:
     if not isinstance(parameter, DTensor):
         return None
     if parameter.dim() == 2:
-        return Rows(parameter.shape[0], ranks.dense["shard"].get_group())
+        return Rows(parameter.shape[0], ranks.mesh("shard").get_group())
     if parameter.placements[-1].is_shard(1):
-        return Rows(parameter.shape[1], ranks.spread["expert_shard"].get_group())
+        return Rows(parameter.shape[1], ranks.mesh("expert_shard").get_group())
     return None

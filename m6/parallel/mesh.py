@@ -66,6 +66,17 @@ class Ranks:
         names = ("replicate", "expert_shard", "experts")
         return init_device_mesh(self.device, (replicate, shard // experts, experts), mesh_dim_names=names)
 
+    @cached_property
+    def _parts(self) -> dict[tuple[str, ...], DeviceMesh]:
+        return {}
+
+    def mesh(self, *axes: str) -> DeviceMesh:
+        """The part of a mesh that has these axes, made once."""
+        if axes not in self._parts:
+            whole = self.dense if set(axes) <= {"replicate", "shard"} else self.spread
+            self._parts[axes] = whole[axes]
+        return self._parts[axes]
+
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, on each of them; without gradient."""
         if not self.joined:

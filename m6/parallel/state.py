@@ -28,7 +28,7 @@ def whole(part: Tensor, like: Tensor, spread: bool, ranks: Ranks) -> Tensor:
     full = laid.full_tensor()
     if not spread:
         return full
-    group = ranks.spread["experts"].get_group()
+    group = ranks.mesh("experts").get_group()
     parts = [torch.empty_like(full) for _ in range(group.size())]
     dist.all_gather(parts, full.contiguous(), group=group)
     return torch.cat(parts)
@@ -40,7 +40,7 @@ def part_of(full: Tensor, like: Tensor, spread: bool, ranks: Ranks) -> Tensor:
     if not isinstance(like, DTensor):
         return full
     if spread:
-        mesh = ranks.spread["experts"]
+        mesh = ranks.mesh("experts")
         full = full.chunk(mesh.size())[mesh.get_local_rank()]
     return local(distribute_tensor(full.to(ranks.device), like.device_mesh, like.placements, src_data_rank=None))
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from m6.config import UserError
 from m6.data.loader import one_ahead
-from m6.parallel.fsdp import shard
+from m6.parallel.fsdp import add_up_copies, shard
 from m6.parallel.mesh import ALONE, AgreedError, Ranks
 from m6.run import Metrics, progress
 from m6.train import checkpoint
@@ -104,7 +104,8 @@ def train(
             micro_batches = [window.next_of(batches) for _ in range(ranks.config.accumulate)]
             total = ranks.sum(torch.stack([task.weight(batch) for batch, _ in micro_batches]).sum())
             own = torch.zeros((), device=device)  # this rank's part of the loss
-            for batch, counts in micro_batches:
+            for number, (batch, counts) in enumerate(micro_batches, start=1):
+                add_up_copies(task.model, number == len(micro_batches))
                 with autocast(device, dtype):
                     loss, figures = task.loss(batch, total)
                 loss.backward()

@@ -193,7 +193,8 @@ class Optimizers:
         for part, name in self._names.items():
             whole = self._whole[name]
             if whole is not part:
-                assert local(whole).data_ptr() == part.data_ptr(), f"{name} was moved after it was sharded"
+                now = local(whole).untyped_storage()
+                assert now._cdata == part.untyped_storage()._cdata, f"{name} was moved after it was sharded"
                 part.grad = None if whole.grad is None else local(whole.grad)
         for optimizer, peak in self.parts:
             for group in optimizer.param_groups:

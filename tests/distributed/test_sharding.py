@@ -40,7 +40,7 @@ def sorted_rows(matrices: Tensor) -> Tensor:
 def turn_shards(ranks: Ranks, number: int, count: int) -> Tensor:
     """The rows on this rank of `number` matrices of `count` rows, turned."""
     matrices = torch.randn(number, count, 3, generator=torch.Generator().manual_seed(0))
-    rows = Rows(count, ranks.dense["shard"].get_group())
+    rows = Rows(count, ranks.mesh("shard").get_group())
     start = min(ranks.rank * rows.most, count)
     mine = matrices[:, start : start + rows.lengths()[ranks.rank]]
     return rows.turn(mine, sorted_rows)
