@@ -128,6 +128,7 @@ def named_groups(ranks: Ranks) -> dict[str, str]:
     names = {dist.group.WORLD.group_name: "world"}  # type: ignore[union-attr]
     for axis in ("expert_shard", "experts", "replicate", "shard"):  # of two that are the same group, the last
         names[ranks.mesh(axis).get_group().group_name] = axis
+    names[ranks.spread["replicate"].get_group().group_name] = "replicate"
     return names
 
 
