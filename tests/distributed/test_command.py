@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
 
+from m6.model.weights import TensorFiles
 from m6.recipes import smoke
 from m6.recipes.recipe import Recipe
 from m6.run import Run, read_done, read_metrics
@@ -96,7 +96,7 @@ def test_a_run_under_torchrun_is_that_of_one_process(prepared: Path, tmp_path: P
     figures = [read_done(run, "pretrain") or {} for run in (several, single)]
     for name in ("parameters", "vocabulary", "tokens"):
         assert figures[0][name] == figures[1][name]
-    weights = [load_file(run / "pretrain" / "step-00000006" / "model.safetensors") for run in (several, single)]
+    weights = [TensorFiles(run / "pretrain" / "step-00000006" / "model").read() for run in (several, single)]
     assert weights[0].keys() == weights[1].keys()
     assert all((weights[0][name] - weight).abs().max() < 1e-5 for name, weight in weights[1].items())
 
