@@ -62,6 +62,12 @@ def _write(checkpoint: Path, out: Path, most: int, beside: dict[str, Path]) -> s
         for name, path in beside.items():
             write_atomic(temporary / name, path.read_bytes())
         os.replace(temporary, out)
+    except FileNotFoundError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if checkpoint.exists():
+            raise
+        line = f"{checkpoint}: the training has removed it meanwhile; try again, or give a --step that is kept"
+        raise UserError(line) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -34,8 +34,8 @@ class Exported(NamedTuple):
 
 
 def export_weights(checkpoint: Path, folder: Path, most: int) -> Exported:
-    """Writes the weights of a checkpoint, bit for bit, into an empty folder, in files of `most` bytes; and state.json, by
-    which `load_weights` verifies them. UserError if a file of the checkpoint is damaged."""
+    """Writes the weights of a checkpoint, bit for bit, into an empty folder, in files of `most` bytes; and state.json,
+    by which `load_weights` verifies them. UserError if a file of the checkpoint is damaged."""
     source, state = weight_files(checkpoint)
     files = TensorFiles(source)
     tensors = files.tensors()
@@ -57,13 +57,13 @@ def export_weights(checkpoint: Path, folder: Path, most: int) -> Exported:
 
 def _places(tensors: Mapping[str, Tensor], most: int) -> dict[str, str]:
     """The file of each tensor, in order of their names."""
-    numbers, filled = {}, 0
+    numbers: dict[str, int] = {}
+    count, filled = 1, 0
     for name, tensor in sorted(tensors.items()):
-        last = max(numbers.values(), default=1)
-        begun = filled and filled + tensor.nbytes > most
-        numbers[name] = last + 1 if begun else last
-        filled = tensor.nbytes if begun else filled + tensor.nbytes
-    count = max(numbers.values())
+        if filled and filled + tensor.nbytes > most:
+            count, filled = count + 1, 0
+        filled += tensor.nbytes
+        numbers[name] = count
     if count == 1:
         return dict.fromkeys(numbers, "model.safetensors")
     return {name: f"model-{number:05d}-of-{count:05d}.safetensors" for name, number in numbers.items()}

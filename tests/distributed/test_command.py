@@ -100,6 +100,14 @@ def test_a_run_under_torchrun_is_that_of_one_process(prepared: Path, tmp_path: P
     assert weights[0].keys() == weights[1].keys()
     assert all((weights[0][name] - weight).abs().max() < 1e-5 for name, weight in weights[1].items())
 
+    (several / "pretrain" / "done.json").unlink()
+    (path,) = (several / "pretrain" / "step-00000006" / "optimizer").glob("shard-00002*")
+    path.unlink()
+    told = command(2, words(prepared, several, *flags))
+    assert [code for code, _ in told] == [2, 2]
+    assert told[0][1].startswith(f"m6: {path}: missing, cut short or altered since it was written; remove ")
+    assert (told[0][1].count("\n"), told[1][1]) == (1, "")
+
 
 PARALLEL = "pretrain.parallel"
 
