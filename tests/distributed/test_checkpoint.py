@@ -166,14 +166,10 @@ def test_a_checkpoint_of_another_config_is_one_line_on_all(tmp_path: Path) -> No
         (
             {**EXPERTS, "ffn_size": 20},
             MUON,
-            r"do not fit the model of this config .*experts\.up is \[4, .*\], not \[4, .*\], and 3 more",
+            r"model: its tensors do not fit .*up is \[4, .*\], not \[4, .*\], and 3 more",
         ),
-        ({}, MUON, "blocks.*is missing, and"),
-        (
-            EXPERTS,
-            {"optimizer.muon_learning_rate": 0.0},
-            r"optimizer: its tensors do not fit .*step\.blocks.*is missing, and",
-        ),
+        ({}, MUON, "model: its tensors do not fit .*blocks.*is missing, and"),
+        (EXPERTS, {"optimizer.muon_learning_rate": 0.0}, r"optimizer: its tensors .*step\.blocks.*is missing, and"),
     ):
         for told in run_on(2, resume_message, tmp_path, experts, loop):
             with pytest.raises(UserError, match=f"step-00000005.*{line}"):
