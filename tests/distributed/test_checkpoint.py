@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -190,6 +192,30 @@ def save_twice(ranks: Ranks, folder: Path, harm: Any) -> str:
         with pytest.raises(AgreedError) as caught:
             saved.save(3)
     return str(caught.value)
+
+
+def train_while_writing(ranks: Ranks, folder: Path) -> float:
+    """The second rank writes before it trains on, the first one after."""
+    model = make_model(**EXPERTS)
+    shard(model, ranks)
+    trained, sound = threading.Event(), HuggingFaceStorageWriter.write_data
+
+    def write_data(self: Any, *given: Any) -> Any:
+        assert ranks.rank == 1 or trained.wait(60)
+        return sound(self, *given)
+
+    HuggingFaceStorageWriter.write_data = write_data  # type: ignore[assignment,method-assign]
+    with Checkpoints(folder, model, Optimizers(model, LOOP.optimizer, 10, ranks=ranks), LOOP, {}, ranks) as saved:
+        saved.save(1)
+        time.sleep(ranks.rank * 0.5)
+        total = ranks.sum(torch.ones(1000))
+        trained.set()
+    return float(total.sum())
+
+
+def test_what_ranks_exchange_for_a_checkpoint_keeps_apart_from_the_training(tmp_path: Path) -> None:
+    assert run_on(2, train_while_writing, tmp_path) == [2000.0, 2000.0]
+    load_weights(tmp_path / "step-00000001", make_model(**EXPERTS))
 
 
 def fill_disk(*_: Any) -> None:
