@@ -37,6 +37,7 @@ With a trained run:
   m6 generate answer        answer a question about a picture
   m6 generate poem          write a poem to a title
   m6 generate paint         paint a picture
+  m6 export RUN             write its weights as one folder of safetensors
 
 Before any of it:
   m6 show [SIZE]            what a model is made of and what it costs
@@ -87,7 +88,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _verb(verb: str, words: list[str]) -> int:
-    verbs: dict[str, Callable[[list[str]], int]] = {"quickstart": _quickstart, "generate": _generate, "show": _show}
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show
+    }  # fmt: skip
     if verb in verbs:
         return verbs[verb](words)
     from m6.config import UserError, nearest
@@ -200,6 +203,13 @@ def _show(words: list[str]) -> int:
     from m6.show import HELP, show
 
     print(HELP if _asks_help(words) else show(words))
+    return 0
+
+
+def _export(words: list[str]) -> int:
+    from m6.export import HELP, export
+
+    print(HELP if _asks_help(words) else export(words))
     return 0
 
 

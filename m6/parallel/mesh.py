@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -40,6 +41,8 @@ class Ranks:
     world: int = 1
     joined: bool = False
     """Whether there is a process group; one of a single process is one too."""
+    group: dist.ProcessGroup | None = None
+    """What small things are exchanged over; None is the group that all have joined."""
 
     @classmethod
     def of(cls, config: ParallelConfig, device: str) -> Self:
@@ -47,6 +50,13 @@ class Ranks:
         if not dist.is_initialized():
             return cls(config, device)
         return cls(config, device, dist.get_rank(), dist.get_world_size(), True)
+
+    def apart(self) -> Self:
+        """The same ranks over a group of their own, on the CPU, for a thread that works beside the training; all ranks
+        have to ask for it."""
+        if not self.joined:
+            return self
+        return replace(self, group=dist.new_group(backend="gloo", timeout=timedelta(seconds=self.config.timeout)))
 
     @property
     def first(self) -> bool:
@@ -82,7 +92,7 @@ class Ranks:
         if not self.joined:
             return tensor.detach()
         total = tensor.detach().clone()
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=self.group)
         return total
 
     def gather(self, value: T) -> list[T]:
@@ -90,7 +100,7 @@ class Ranks:
         if not self.joined:
             return [value]
         values: list[Any] = [None] * self.world
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.group)
         return values
 
     @contextmanager

@@ -47,6 +47,7 @@ class LoopConfig(Config):
     may_change: ClassVar[tuple[str, ...]] = (
         "num_workers",
         "keep_checkpoints",
+        "keep_every",
         "checkpointing",
         "log_every",
         "heldout_every",
@@ -59,6 +60,8 @@ class LoopConfig(Config):
     """Updates between two checkpoints, the last one among them; 0 writes none."""
     keep_checkpoints: int = 2
     """How many of the newest checkpoints stay on disk."""
+    keep_every: int = 0
+    """Updates between two checkpoints that stay for good beside these, a multiple of checkpoint_every; 0 for none."""
     log_every: int = 10
     """Updates between two rows of metrics."""
     heldout_every: int = 0
@@ -83,6 +86,16 @@ class LoopConfig(Config):
     """Matrix products of the blocks in float8, on a Hopper GPU; needs the extra "fast"."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rates and schedule."""
+
+    @model_validator(mode="after")
+    def _kept_checkpoints_are_written(self) -> Self:
+        if self.keep_checkpoints < 1:
+            raise ValueError(f"keep_checkpoints {self.keep_checkpoints} must be at least 1")
+        if self.keep_every and (self.checkpoint_every < 1 or self.keep_every % self.checkpoint_every):
+            raise ValueError(
+                f"keep_every {self.keep_every} is not a multiple of checkpoint_every {self.checkpoint_every}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _heldout_rows_are_rows(self) -> Self:

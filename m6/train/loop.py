@@ -7,7 +7,7 @@ from any step on. What decides the weights is the seed and the step, so a run th
 same weights, bit for bit, as one that was not; no state of a generator has to be kept, on any device.
 
 With several ranks (`m6.parallel`) each does its part of every step: losses and gradients are sums over ranks and their
-micro-batches, so that a step is the same for any number of them. Rank 0 alone writes.
+micro-batches, so that a step is the same for any number of them. Rank 0 alone writes metrics.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from m6.data.loader import one_ahead
 from m6.parallel.fsdp import add_up_copies, shard
 from m6.parallel.mesh import ALONE, AgreedError, Ranks
 from m6.run import Metrics, progress
-from m6.train import checkpoint
 from m6.train.acceleration import accelerate
+from m6.train.checkpoint import Checkpoints
 from m6.train.config import LoopConfig
 from m6.train.hardware import choose_device, matrix_dtype
 from m6.train.optimizer import Optimizers
@@ -90,8 +90,9 @@ def train(
         task.model.to(device)
     task.model.train()
     optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares, ranks)
+    saved = Checkpoints(folder, task.model, optimizers, config, about, ranks)
+    start = saved.resume()
     with ranks.agreed():
-        start = checkpoint.resume(folder, task.model, optimizers, ranks)
         accelerate(task.model, config, device)
     metrics = (
         Metrics(folder / "metrics.jsonl", start + 1) if ranks.first else None
@@ -99,7 +100,7 @@ def train(
     check = Check(name, device.type == "cpu", ranks)
     batches = arriving(task, config, start, device)
     window = Window(device, dtype, ranks)
-    with progress(config.num_steps, name, start=start, quiet=not ranks.first) as bar:
+    with saved, progress(config.num_steps, name, start=start, quiet=not ranks.first) as bar:
         for step in range(start, config.num_steps):
             micro_batches = [window.next_of(batches) for _ in range(ranks.config.accumulate)]
             total = ranks.sum(torch.stack([task.weight(batch) for batch, _ in micro_batches]).sum())
@@ -119,7 +120,7 @@ def train(
             done = step + 1
             last = done == config.num_steps
             if done % config.log_every == 0 or last:
-                row = window.close()
+                row = window.close() | saved.figures()
                 check.look()
                 if config.heldout_every and (done % config.heldout_every == 0 or last):
                     row |= heldout_losses(task, device, dtype)
@@ -130,7 +131,7 @@ def train(
             bar.advance()
             if config.checkpoint_every and (done % config.checkpoint_every == 0 or last):
                 check.look()
-                checkpoint.save(folder, done, task.model, optimizers, about, config.keep_checkpoints, ranks)
+                saved.save(done)
     if metrics is not None:
         metrics.close()
     return {"steps": float(config.num_steps)}

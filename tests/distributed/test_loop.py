@@ -90,37 +90,6 @@ def test_clipping_equals_that_of_one_process(config: dict[str, Any], largest: fl
     assert float(clipped) == pytest.approx(min(norm, largest), rel=1e-4)
 
 
-def test_a_checkpoint_of_four_ranks_is_gone_on_from_by_one_and_by_two(tmp_path: Path) -> None:
-    """Six steps on four ranks that hold two groups of experts, four more on others: as ten by one process."""
-    expected = alone(tmp_path / "single", EXPERTS, MUON)
-    cut = MUON | {"num_steps": 10}
-    for world in (1, 2):
-        folder = tmp_path / str(world)
-        run_on(4, stop_after_five, folder, cut, experts=2)
-        found = (
-            run_on(world, train_small, folder, EXPERTS, cut, experts=world)[0]
-            if world > 1
-            else alone(folder, EXPERTS, cut)
-        )
-        assert len(found.batches) == 5
-        assert_same(found, expected)
-
-
-def stop_after_five(ranks: Ranks, folder: Path, loop: dict[str, Any]) -> None:
-    """A training that ends in the middle of step 6, after the checkpoint of step 5."""
-    task = make_task(ranks, EXPERTS)
-    sound = task.batches
-
-    def batches(start: int, stop: int, workers: int) -> Any:
-        for number, batch in enumerate(sound(start, stop, workers)):
-            if number == 5:
-                raise AgreedError("stopped")
-            yield batch
-
-    with pytest.raises(AgreedError, match="stopped"):
-        train(replace(task, batches=batches), LOOP.override(loop), folder, "test", {}, ranks)
-
-
 def fail_on_rank_one(ranks: Ranks, folder: Path) -> str:
     task = make_task(ranks, EXPERTS)
     sound = task.loss

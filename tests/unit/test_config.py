@@ -136,9 +136,7 @@ def test_recipes_by_name() -> None:
     assert recipe_names() == ["100b", "10b", "base", "long", "quickstart", "smoke", "starter"]
     for name in recipe_names():
         assert isinstance(load_recipe(name), Recipe)
-    with pytest.raises(
-        UserError, match=r"no recipe 'quikstart', did you mean 'quickstart'\? allowed: 100b, 10b, base"
-    ):
+    with pytest.raises(UserError, match=r"no recipe 'quikstart', did you mean 'quickstart'\? allowed: 100b, 10b, base"):
         load_recipe("quikstart")
 
 
