@@ -62,9 +62,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some takes a tenth of the help's time
     from m6.config import UserError
+    from m6.run import EndedError
 
     try:
         return _verb(words[0], words[1:])
+    except EndedError as ended:
+        if str(ended):
+            print(f"m6: {ended}" if ended.code else ended, file=sys.stderr, flush=True)
+        return ended.code
     except UserError as error:
         if os.environ.get("RANK", "0") != "0" and not error.of_one_rank:
             return 2  # the first process tells it

@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from m6.config import UserError
 from m6.parallel.config import ParallelConfig
+from m6.parallel.watchdog import Place
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class Ranks:
     world: int = 1
     joined: bool = False
     """Whether there is a process group; one of a single process is one too."""
+    place: Place = field(default_factory=Place, compare=False, repr=False)
+    """Where this rank is, for its watchdog."""
 
     @classmethod
     def of(cls, config: ParallelConfig, device: str) -> Self:
@@ -65,6 +68,10 @@ class Ranks:
         replicate, shard, experts = self.config.axes(self.world)
         names = ("replicate", "expert_shard", "experts")
         return init_device_mesh(self.device, (replicate, shard // experts, experts), mesh_dim_names=names)
+
+    def at(self, phase: str, step: int | None = None) -> None:
+        """Notes what this rank begins to do."""
+        self.place.move(phase, step)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, on each of them; without gradient."""
