@@ -35,8 +35,12 @@ def joined(config: ParallelConfig, device: str) -> Iterator[Ranks]:
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"  # objects and counts on the CPU go over gloo
-    wait = config.timeout * COLLECTIVES_WAIT[0] + COLLECTIVES_WAIT[1]
-    dist.init_process_group(backend, timeout=timedelta(seconds=wait))
+    wait = timedelta(seconds=config.timeout * COLLECTIVES_WAIT[0] + COLLECTIVES_WAIT[1])
+    # torchrun may keep its store when it starts all again: the keys of those that were killed must not be met.
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store, rank, world = next(dist.rendezvous("env://", timeout=wait))
+    store = dist.PrefixStore(f"start/{again}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
     ranks = Ranks.of(config, "cuda" if cuda else "cpu")
     watchdog = Watchdog(ranks.rank, ranks.world, ranks.place, config.timeout)
     watchdog.start()

@@ -92,7 +92,6 @@ class Watchdog:
         wait = timedelta(seconds=self._timeout)
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         client = dist.TCPStore(address, port, timeout=wait)  # type: ignore[attr-defined]
-        # Processes that torchrun starts again may meet the same store.
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._store = dist.PrefixStore(f"watchdog/{again}", client)  # type: ignore[attr-defined]
         if self._rank == 0:
