@@ -144,13 +144,12 @@ def asked_on_one(ranks: Ranks, folder: Path, asked_at: int) -> str:
     try:
         train(replace(task, loss=loss), LOOP, folder, "test", {}, ranks)
     except EndedError as ended:
-        assert ended.code == 0
-        return str(ended)
+        return f"{ended.code} {ended}"
     return "not stopped"
 
 
 def test_one_rank_that_is_asked_to_stop_stops_all_after_the_step(tmp_path: Path) -> None:
-    assert run_on(2, asked_on_one, tmp_path, 2) == ["test: stopped at step 3, saved; the same command goes on", ""]
+    assert run_on(2, asked_on_one, tmp_path, 2) == ["0 test: stopped at step 3, saved; the same command goes on", "0 "]
     assert (tmp_path / "step-00000003").is_dir()
     assert_same(run_on(2, train_small, tmp_path, {})[0], run_on(2, train_small, tmp_path / "whole", {})[0], 0.0)
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == list(range(1, 11))
@@ -278,14 +277,14 @@ def unbroken(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ranks_that_are_killed_are_started_again_to_the_same_weights(
     prepared: Path, tmp_path: Path, unbroken: Path
 ) -> None:
-    """torchrun starts all again, three times; each time a rank drawn by chance is killed at a step drawn by chance."""
+    """torchrun starts all again, twice; each time a rank drawn by chance is killed at a step drawn by chance."""
     chance = random.Random(0)
     run = tmp_path / "run"
     given = words(prepared, run, "--pretrain.loop.num_steps", "40", *LONG)
     set_steps(run, 40)
     launcher = torchrun(2, given, "--max-restarts", "3")
     killed: list[int] = []
-    for least in (4, 14, 24):
+    for least in (6, 22):
         at = least + chance.randrange(8)
         until(lambda at=at: steps_done(run) >= at, f"step {at}")  # type: ignore[misc]
         rank = chance.randrange(2)
