@@ -21,6 +21,7 @@ from torch import Tensor
 from m6.data.packing import Batch
 from m6.data.sample import Sample
 from m6.data.unusable import Skipped
+from m6.parallel.fingerprint import compare
 from m6.parallel.mesh import AgreedError, Ranks
 from m6.parallel.state import whole_state
 from m6.run import EndedError, read_done, read_metrics
@@ -29,7 +30,7 @@ from m6.train.loop import train
 from m6.train.window import Figures
 from tests.distributed import training
 from tests.distributed.faults import steps_done, torchrun, until, workers
-from tests.distributed.launch import run_on
+from tests.distributed.launch import free_port, run_on
 from tests.distributed.test_command import prepared, words
 from tests.distributed.training import LOOP, alone, assert_same, make_task, train_small
 
@@ -231,8 +232,6 @@ except EndedError as ended:
 @pytest.mark.parametrize("how", ["sleeps", "frozen", "killed"])
 def test_who_hangs_or_is_gone_is_told_once(tmp_path: Path, how: str) -> None:
     """Three ranks without torchrun, each a process whose words and exit code are seen."""
-    from tests.distributed.launch import free_port
-
     port = str(free_port())
     started = []
     for rank in range(3):
@@ -261,6 +260,36 @@ def test_who_hangs_or_is_gone_is_told_once(tmp_path: Path, how: str) -> None:
     else:
         assert re.search(r"hangs: rank 1 has been in forward of step 3 for \d s", told[0]), told[0]
         assert re.search(r'test_faults.py", line \d+, in loss\n\s+time.sleep\(100\)', told[0]), told[0]
+
+
+def unlike(ranks: Ranks) -> str:
+    try:
+        compare(ranks, {"torch": "2.13.0", "the code of m6": "b" if ranks.rank == 2 else "a"})
+    except AgreedError as error:
+        return str(error)
+    return "alike"
+
+
+def test_ranks_that_are_not_alike_are_told_on_all_before_they_train() -> None:
+    lines = run_on(3, unlike)
+    assert len(set(lines)) == 1
+    assert "the ranks are not alike; the code of m6: a on ranks 0, 1; b on rank 2. Give all" in lines[0]
+
+
+def test_a_rank_with_other_flags_ends_all_within_a_minute(prepared: Path, tmp_path: Path) -> None:
+    """The second rank computes with another number of micro-batches: without a check both would wait for ever."""
+    given = words(prepared, tmp_path / "run")
+    launched = free_port()
+    started = []
+    for rank, flags in enumerate([[], ["--pretrain.parallel.accumulate", "2"]]):
+        environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(launched), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "m6.cli", *given, *flags]
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    told = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [2, 2], told
+    assert "m6: the ranks are not alike; pretrain.parallel.accumulate: 1 on rank 0; 2 on rank 1." in told[0]
+    assert told[1] == ""
 
 
 @pytest.fixture(scope="module")
