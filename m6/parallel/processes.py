@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from m6.config import UserError
 from m6.parallel.config import ParallelConfig
@@ -38,7 +39,7 @@ def joined(config: ParallelConfig, device: str) -> Iterator[Ranks]:
     wait = timedelta(seconds=config.timeout * COLLECTIVES_WAIT[0] + COLLECTIVES_WAIT[1])
     # torchrun may keep its store when it starts all again: the keys of those that were killed must not be met.
     again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store, rank, world = next(dist.rendezvous("env://", timeout=wait))
+    store, rank, world = next(rendezvous("env://", timeout=wait))
     store = dist.PrefixStore(f"start/{again}", store)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
     ranks = Ranks.of(config, "cuda" if cuda else "cpu")

@@ -21,6 +21,7 @@ from torch import Tensor
 from m6.data.packing import Batch
 from m6.data.sample import Sample
 from m6.data.unusable import Skipped
+from m6.model.transformer import Transformer
 from m6.parallel.fingerprint import compare
 from m6.parallel.mesh import AgreedError, Ranks
 from m6.parallel.state import whole_state
@@ -58,6 +59,8 @@ def poisoned(ranks: Ranks, folder: Path, max_skipped: int, bad_steps: tuple[int,
     if ranks.first and len(bad_steps) == LOOP.num_steps:
         after = whole_state(task.model, ranks) if not ranks.joined else {}
         assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+        assert isinstance(task.model, Transformer)
+        assert not any(layer.router.pending.any() for layer in task.model.experts().values())
     return read_metrics(folder / "metrics.jsonl")
 
 

@@ -11,6 +11,7 @@ from m6.config import UserError
 from m6.corpus.document import Document
 from m6.data import mixture as mixture_module
 from m6.data.config import DataConfig, Entry
+from m6.data.images import decode_image
 from m6.data.loader import Steps, batches
 from m6.data.mixture import Mixture, shuffled
 from m6.data.objectives import SEEING
@@ -171,7 +172,7 @@ def test_a_mixture_of_what_is_not_there_is_refused(
 
 def broken(corpus: tuple[Path, list[Document]], share: float, monkeypatch: pytest.MonkeyPatch) -> Mixture:
     """A mixture of which some pictures do not decode, always the same."""
-    sound = mixture_module.decode_image
+    sound = decode_image
 
     def decode(encoded: bytes) -> np.ndarray:
         if zlib.crc32(encoded) % 100 < 100 * share:
@@ -212,7 +213,7 @@ def test_parts_of_a_step_are_the_step_also_where_documents_are_unusable(
 
 def test_a_part_decodes_its_own_pictures_alone(mixture: Mixture, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
-    sound = mixture_module.decode_image
+    sound = decode_image
 
     def noted(encoded: bytes) -> np.ndarray:
         decoded.append(encoded)
