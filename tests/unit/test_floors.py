@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"data", "parallel"},
     {"generate", "tasks", "interop"},
     {"train", "serve"},
-    {"cli", "corpus_files", "export", "flags", "generate_flags", "quickstart", "recipes", "show", "stages"}
+    {"cli", "corpus_files", "export", "flags", "generate_flags", "plan", "quickstart", "recipes", "show", "stages"}
     | {"__init__", "__main__"},
 ]
 GROUND, DOOR = FLOORS[0], FLOORS[-1]

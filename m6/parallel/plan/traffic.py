@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from m6.parallel.plan.job import EXACT, MATRIX, Job
+from m6.parallel.plan.job import EXACT, MATRIX, Job, Shape
 
 MUON_ELEMENTS = 2**25
 """Numbers of the parts that Muon sends together, `m6.train.optimizer.ELEMENTS_AT_ONCE`."""
@@ -45,9 +45,9 @@ def flows(job: Job, rank: int = 0) -> list[Flow]:
     experts alike."""
     found: Counter[tuple[str, str]] = Counter()
     calls: Counter[tuple[str, str]] = Counter()
-    for kind, axis, count in (*_weights(job), *_tokens(job), *(_muon(job, rank) if job.muon else ())):
-        found[kind, axis] += count
-        calls[kind, axis] += 1
+    for kind, axis, count, times in (*_weights(job), *_tokens(job), *(_muon(job, rank) if job.muon else ())):
+        found[kind, axis] += count * times
+        calls[kind, axis] += times
     sizes = {"shard": job.axes.shard, "replicate": job.axes.replicate,
              "experts": job.axes.experts, "expert_shard": job.expert_shard}  # fmt: skip
     return [
@@ -57,30 +57,30 @@ def flows(job: Job, rank: int = 0) -> list[Flow]:
     ]
 
 
-def _weights(job: Job) -> Iterator[tuple[str, str, float]]:
-    units, experts = job.units(), job.experts() if job.sparse else None
-    for unit in units:
-        axis = "expert_shard" if unit == experts else "shard"
-        stays = unit is units[-1] or not job.parallel.reshard_after_forward
-        for _ in range(job.parallel.accumulate):
-            for _ in range(1 if stays else 2):
-                yield "all_gather", axis, unit.gathered * unit.whole
-            yield "reduce_scatter", axis, EXACT * unit.whole
-        yield "all_reduce", "replicate", EXACT * unit.own
+def _weights(job: Job) -> Iterator[tuple[str, str, float, int]]:
+    """Kind, axis, bytes, and how often."""
+    for unit, count in job.units:
+        axis = "expert_shard" if job.sparse and unit is job.experts else "shard"
+        stays = unit is job.root or not job.parallel.reshard_after_forward
+        times = count * job.parallel.accumulate
+        yield "all_gather", axis, unit.gathered * unit.whole, times if stays else 2 * times
+        yield "reduce_scatter", axis, EXACT * unit.whole, times
+        yield "all_reduce", "replicate", EXACT * unit.own, count
 
 
-def _tokens(job: Job) -> Iterator[tuple[str, str, float]]:
-    for _ in job.sparse * job.parallel.accumulate:
-        yield "all_to_all", "experts", 8 * job.model.experts.num_experts
-        for _ in range(4):
-            yield "all_to_all", "experts", MATRIX * job.slots() * job.model.hidden_size
+def _tokens(job: Job) -> Iterator[tuple[str, str, float, int]]:
+    times = len(job.sparse) * job.parallel.accumulate
+    yield "all_to_all", "experts", 8 * job.model.experts.num_experts, times
+    yield "all_to_all", "experts", MATRIX * job.slots * job.model.hidden_size, 4 * times
 
 
-def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float]]:
+def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float, int]]:
     """Rows of all matrices of one shape, some of them at once; each matrix is turned by one rank."""
-    alike = Counter((shape, "shard") for layer in range(job.model.num_layers) for shape in job.matrices(layer).shapes)
-    if job.sparse and job.experts().side == 1:
-        for count, *shape in job.experts().shapes:
+    alike: Counter[tuple[Shape, str]] = Counter()
+    for layer in range(job.model.num_layers):
+        alike.update((shape, "shard") for shape in job.matrices(layer).shapes)
+    if job.sparse and job.experts.side == 1:
+        for count, *shape in job.experts.shapes:
             alike[tuple(shape), "expert_shard"] += count * len(job.sparse)
     for ((rows, columns), axis), number in alike.items():
         ranks = job.axes.shard if axis == "shard" else job.expert_shard
@@ -89,5 +89,5 @@ def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float]]:
         most = max(1, MUON_ELEMENTS // (own * columns))
         for start in range(0, number, most):
             together = min(most, number - start)
-            yield "all_to_all", axis, EXACT * together * mine * columns
-            yield "all_to_all", axis, EXACT * len(range(place, together, ranks)) * rows * columns
+            yield "all_to_all", axis, EXACT * together * mine * columns, 1
+            yield "all_to_all", axis, EXACT * len(range(place, together, ranks)) * rows * columns, 1
