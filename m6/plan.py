@@ -18,9 +18,10 @@ from m6.config import UserError, nearest
 from m6.model.sizes import SIZES
 from m6.parallel.plan.choose import CHECKPOINTING, Plan, Wish, choose, enough
 from m6.parallel.plan.hardware import GPUS, find
+from m6.parallel.plan.job import Job
 from m6.parallel.plan.memory import CONTEXT, FRAGMENTS
 from m6.parallel.plan.time import HIDDEN, assumed_mfu
-from m6.parallel.plan.traffic import Flow, flows
+from m6.parallel.plan.traffic import Flow, by_group, flows
 from m6.show import sized
 
 HELP = f"""\
@@ -163,14 +164,19 @@ def _dry_run(found: Plan) -> dict[str, Any]:
     from m6.train.config import LoopConfig
     from m6.train.dry_run import dry_run
 
-    job = found.job
+    job = brief(found.job)
     loop = LoopConfig().override({"checkpointing": job.checkpointing})
     real = dry_run(job.model, job.vocab_size, job.world, job.parallel, loop, job.rows, job.length)
     traffic = [
         {"kind": what.kind, "axis": what.group, "calls": sent.calls, "bytes": sent.bytes}
         for what, sent in real.traffic.items()
     ]
-    return {**asdict(real), "traffic": traffic}
+    return {**vars(real), "traffic": traffic}
+
+
+def brief(job: Job) -> Job:
+    """The same with two micro-batches at the most: the others do what the second does."""
+    return replace(job, parallel=job.parallel.override({"accumulate": min(2, job.parallel.accumulate)}))
 
 
 def page(asked: Asked, found: Plan, facts: dict[str, Any]) -> str:
@@ -252,13 +258,14 @@ def _dry_lines(found: Plan, facts: dict[str, Any]) -> list[str]:
     if "dry_run" not in facts:
         return []
     real = facts["dry_run"]
-    planned = {(flow.kind, flow.axis): flow.bytes for flow in flows(found.job)}
+    planned = by_group(brief(found.job))
     rows = [("dry run", "planned", "counted"),
             ("tensors at the peak", _gib(found.memory.tensors), _gib(real["peak"]))]  # fmt: skip
     for sent in real["traffic"]:
-        if bytes_ := planned.get((sent["kind"], sent["axis"])):
-            rows.append((f"{sent['kind']} ({sent['axis']})", _gib(bytes_), _gib(sent["bytes"])))
-    return ["", *_table(rows), f"in {real['seconds']:.0f} s and {real['host_gib']:.2f} GiB here"]
+        if flow := planned.get((sent["kind"], sent["axis"])):
+            rows.append((f"{flow.kind} ({flow.axis})", _gib(flow.bytes), _gib(sent["bytes"])))
+    few = " (of a step with two micro-batches)" if found.job.parallel.accumulate > 2 else ""
+    return ["", *_table(rows), f"in {real['seconds']:.0f} s and {real['host_gib']:.2f} GiB here{few}"]
 
 
 def _command(asked: Asked, found: Plan) -> str:

@@ -5,8 +5,9 @@ Muon). The peak is that of the worst of these moments:
 
     logits       all activations, and a chunk of logits with its gradients
     compute      block by block from the last: activations of those before it and its own, more where they are
-                 recomputed, gradients of those after it (this rank's part), its weights and those of the next, gathered
-    reduce       the same without its activations, with its whole gradients, bfloat16 as they arose, float32 as they go
+                 recomputed, gradients of those after it (this rank's part), its weights and those of the next,
+                 gathered, and its gradients, whole
+    reduce       the same without its activations, with its gradients on their way
     embedding    all gradients, and the whole one of the embedding, which is the last that is reduced
     update       all gradients, and what Muon turns at once
 
@@ -17,6 +18,8 @@ with H heads, of which K experts see it out of E,
     dense            24 D + 4 F + 12 H           16 D + 2 F + 4 H      4 D
     with experts     26 D + 12 H                 18 D + 4 H            16 D
                      + 6 K D + 4 K F + 8 E       the same              the same
+
+(4 K D where experts are not spread). Weights are gathered in bfloat16, gradients arise in it and go in float32.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ from m6.parallel.plan.traffic import MUON_ELEMENTS
 
 LOGITS = 2**26
 """Held at once, `m6.train.cross_entropy.CHUNK_ELEMENTS` of CUDA."""
-LOGIT_BYTES = 10
-"""Of a logit: in bfloat16, in float32, and its probability."""
+LOGIT_BYTES = 8
+"""Of a logit and its probability."""
 MUON_COPIES = 8
 """Of the matrices that Muon turns together, in float32: directions, whole matrices, and what the iteration needs."""
 CONTEXT = 1.5 * 2**30
@@ -94,21 +97,24 @@ def kept(job: Job, layer: int) -> float:
     width, inner, heads = job.model.hidden_size, job.model.ffn_size, job.model.num_heads
     if layer in job.sparse:
         attention = {"none": 26 * width + 12 * heads, "selective": 18 * width + 4 * heads, "full": 16 * width}
-        choices = experts_per_token(job.model)
-        experts = choices * (6 * width + 4 * job.model.expert_ffn_size + 43) + 8 * job.model.experts.num_experts
-        return attention[job.checkpointing] + experts + 12
+        return attention[job.checkpointing] + _kept_by_experts(job) + 12
     dense = {"none": 24 * width + 4 * inner + 12 * heads + 16, "selective": 16 * width + 2 * inner + 4 * heads + 16,
              "full": 4 * width}  # fmt: skip
     return dense[job.checkpointing]
 
 
+def _kept_by_experts(job: Job) -> float:
+    model, travels = job.model, job.axes.experts > 1
+    of_choice = (6 if travels else 4) * model.hidden_size + 4 * model.expert_ffn_size + (43 if travels else 33)
+    return experts_per_token(model) * of_choice + 8 * model.experts.num_experts
+
+
 def worked(job: Job, layer: int) -> float:
-    """Bytes of a token that the backward of a block holds for a moment: what is computed again, and gradients of
-    activations."""
+    """Bytes of a token that the backward of a block holds for a moment, beside what is kept: what is computed again,
+    and gradients of activations."""
     width, inner, heads = job.model.hidden_size, job.model.ffn_size, job.model.num_heads
     if layer in job.sparse:
-        choices = experts_per_token(job.model)
-        inner = choices * job.model.expert_ffn_size
+        inner = experts_per_token(job.model) * job.model.expert_ffn_size
         again = {"none": 0, "selective": 8 * width + 8 * heads, "full": 10 * width + 12 * heads}[job.checkpointing]
         return max(2 * inner - 5 * width, again + 24 * width - 4 * inner)
     if job.checkpointing == "selective":
@@ -134,27 +140,28 @@ def _moments(job: Job, rest: Memory) -> Iterator[Memory]:
         buffers=LOGIT_BYTES * chunk * job.vocab_size + output,
     )
     gradients = 0.0
-    units = [(layer, unit) for layer in reversed(range(model.num_layers)) for unit in _of_block(job, layer)]
-    for (layer, unit), (_, following) in zip(units, [*units[1:], (-1, None)], strict=True):
-        ahead = MATRIX * following.whole if following and not stays else 0
-        block = 0 if stays else MATRIX * sum(each.whole for each in _of_block(job, layer))
-        there = replace(rest, gradients=gradients)
-        yield replace(
-            there,
-            moment="compute",
-            activations=activations + tokens * worked(job, layer),
-            gathered=outside + stays + block + ahead + MATRIX * unit.whole,
-        )
-        last = unit == _of_block(job, layer)[-1]
-        if last:
-            activations -= tokens * kept(job, layer)
-        yield replace(
-            there,
-            moment="reduce",
-            activations=activations if last else activations - tokens * kept(job, layer) / 2,
-            gathered=outside + stays + block + ahead + (MATRIX + EXACT) * unit.whole,
-        )
-        gradients += EXACT * unit.own
+    for layer in reversed(range(model.num_layers)):
+        matrices = job.matrices(layer)
+        ahead = 0 if stays else MATRIX * ((job.matrices(layer - 1).whole if layer else 0) + matrices.whole)
+        own = tokens * kept(job, layer)
+        for unit in [job.experts, matrices] if layer in job.sparse else [matrices]:
+            there = replace(rest, gradients=gradients)
+            gathered = 0 if stays or unit is matrices else MATRIX * unit.whole
+            yield replace(
+                there,
+                moment="compute",
+                activations=activations + tokens * worked(job, layer),
+                gathered=outside + stays + ahead + gathered + MATRIX * unit.whole,
+            )
+            freed = own if unit is matrices else tokens * _kept_by_experts(job)
+            yield replace(
+                there,
+                moment="reduce",
+                activations=activations - freed,
+                gathered=outside + stays + ahead + (MATRIX + EXACT) * unit.whole,
+            )
+            gradients += EXACT * unit.own
+        activations -= own
     gradients += EXACT * root.own
     after = replace(rest, gradients=gradients)
     yield replace(after, moment="embedding", activations=activations, gathered=outside + 2 * EXACT * root.whole)
@@ -162,13 +169,9 @@ def _moments(job: Job, rest: Memory) -> Iterator[Memory]:
     yield replace(after, moment="update", buffers=MUON_COPIES * EXACT * turned)
 
 
-def _of_block(job: Job, layer: int) -> list[Unit]:
-    """Units of matrices, in the order in which the backward comes to them."""
-    return ([job.experts] if layer in job.sparse else []) + [job.matrices(layer)]
-
-
 def _blocks(job: Job) -> list[Unit]:
-    return [unit for layer in range(job.model.num_layers) for unit in _of_block(job, layer)]
+    """Units of matrices."""
+    return [job.matrices(layer) for layer in range(job.model.num_layers)] + [job.experts for _ in job.sparse]
 
 
 def _muon_elements(job: Job) -> Iterator[int]:

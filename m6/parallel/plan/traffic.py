@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from m6.parallel.plan.job import EXACT, MATRIX, Job, Shape
@@ -55,6 +55,17 @@ def flows(job: Job, rank: int = 0) -> list[Flow]:
         for (kind, axis), count in found.items()
         if sizes[axis] > 1
     ]
+
+
+def by_group(job: Job, rank: int = 0) -> dict[tuple[str, str], Flow]:
+    """The same by kind and axis, where axes of the same ranks are one, as a ledger sees it: "shard"."""
+    same = {"experts": job.axes.experts == job.axes.shard, "expert_shard": job.axes.experts == 1}
+    found: dict[tuple[str, str], Flow] = {}
+    for flow in flows(job, rank):
+        axis = "shard" if same.get(flow.axis) else flow.axis
+        before = found.get((flow.kind, axis), Flow(flow.kind, axis, flow.ranks, 0, 0))
+        found[flow.kind, axis] = replace(before, bytes=before.bytes + flow.bytes, calls=before.calls + flow.calls)
+    return found
 
 
 def _weights(job: Job) -> Iterator[tuple[str, str, float, int]]:
