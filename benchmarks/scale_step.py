@@ -32,10 +32,7 @@ def main(path: str, vocabulary: str, world: str, rank: str = "0", port: str = ""
     port = port or free_port()
     os.environ |= {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_PORT": port}
     os.environ["MASTER_ADDR"] = "127.0.0.1"
-    if rank == "0":
-        for other in range(1, int(world)):
-            command = [sys.executable, "-m", "benchmarks.scale_step", path, vocabulary, world, str(other), port]
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    start_others("benchmarks.scale_step", [path, vocabulary, world], rank, world, port)
     with joined(ParallelConfig(), "cpu") as ranks:
         step = Step(int(vocabulary), "float32", with_experts=False, ranks=ranks)
 
@@ -49,6 +46,13 @@ def main(path: str, vocabulary: str, world: str, rank: str = "0", port: str = ""
         else:
             while tell(False):
                 step.run(batches)
+
+
+def start_others(module: str, words: list[str], rank: str, world: str, port: str) -> None:
+    """Starts the other ranks of a program, if this is the first one."""
+    for other in range(1, int(world)) if rank == "0" else ():
+        command = [sys.executable, "-m", module, *words, str(other), port]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def tell(work: bool) -> bool:
