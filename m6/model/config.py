@@ -97,8 +97,8 @@ class ModelConfig(Config):
             raise ValueError(f"patch_size {self.patch_size} must be 4, 8, 16, ... for a convolutional stem")
         if self.stem == "convolutional" and self.hidden_size % (2 * self.patch_size):  # groups of its first norm
             raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of {2 * self.patch_size}, which a convolutional stem "
-                f"needs for patch_size {self.patch_size}"
+                f"hidden_size {self.hidden_size} is not a multiple of {2 * self.patch_size}, which a convolutional "
+                f"stem needs for patch_size {self.patch_size}"
             )
         if self.crops.grid > self.max_side:
             raise ValueError(f"crops.grid {self.crops.grid} exceeds max_side {self.max_side}")
