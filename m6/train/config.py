@@ -73,12 +73,12 @@ class LoopConfig(Config):
     """Numbers of the matrix products; weights and their updates are float32 always. "auto" takes bfloat16 on CUDA and
     where the processor has units for it (AMX), else float32."""
     compile: bool = False
-    """Compiles the blocks of the transformer; the first steps then take longer."""
+    """Compiles the blocks of the transformer, but for experts; the first steps then take longer."""
     checkpointing: Literal["none", "selective", "full"] = "none"
     """Activations of the blocks that are computed again on the way back, to save memory: none, all but the results of
-    products and attention, or all."""
+    products and attention, or all. Routers choose once, so what they keep stays."""
     float8: bool = False
-    """Matrix products of the blocks in float8, on a Hopper GPU; needs the extra "fast"."""
+    """Matrix products of the blocks in float8, but for those of experts; on a Hopper GPU, needs the extra "fast"."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rates and schedule."""
 
