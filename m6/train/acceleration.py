@@ -23,6 +23,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from m6.config import UserError
 from m6.model.experts import MixtureOfExperts
 from m6.train.config import LoopConfig
+from m6.train.requirements import accelerations
 
 KEPT = ("mm", "bmm", "addmm", "_scaled_mm", "_grouped_mm", "_scaled_dot_product_flash_attention_for_cpu",
         "_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention",
@@ -34,8 +35,7 @@ FLOAT8_CAPABILITY = (9, 0)  # Hopper
 
 def accelerate(model: nn.Module, config: LoopConfig, device: torch.device, backend: str = "inductor") -> None:
     """Applies what the config asks for. UserError for what the model or the device has no way to do."""
-    asked = {"compile": config.compile, "checkpointing": config.checkpointing != "none", "float8": config.float8}
-    named = [name for name, wanted in asked.items() if wanted]
+    named = accelerations(config)
     if not named:
         return
     if not hasattr(model, "blocks"):
@@ -103,14 +103,20 @@ def _kept_operations() -> set[Any]:
     return found | {torch.ops.higher_order.flex_attention, torch.ops.m6.grouped_mm}
 
 
-def to_float8(model: nn.Module, device: torch.device) -> None:
-    """Lets the matrices of the blocks multiply in float8, with a scale for each tensor. UserError off Hopper GPUs."""
+def check_float8(device: torch.device) -> Any:
+    """What of torchao turns modules to float8. UserError where it is missing, or off Hopper GPUs."""
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < FLOAT8_CAPABILITY:
         raise UserError(f"loop.float8 needs an NVIDIA GPU of the Hopper kind or newer, this device is {device.type}")
     try:
         from torchao.float8 import convert_to_float8_training
     except ImportError:
         raise UserError("loop.float8 needs torchao: pip install 'open-m6[fast]'") from None
+    return convert_to_float8_training
+
+
+def to_float8(model: nn.Module, device: torch.device) -> None:
+    """Lets the matrices of the blocks multiply in float8, with a scale for each tensor. UserError off Hopper GPUs."""
+    convert_to_float8_training = check_float8(device)
 
     def fits(module: nn.Module, _: str) -> bool:
         sides = (module.in_features, module.out_features) if isinstance(module, nn.Linear) else (1,)

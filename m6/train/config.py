@@ -109,6 +109,9 @@ class PretrainStage(Config):
     """The training."""
     parallel: ParallelConfig = ParallelConfig()
     """How ranks that torchrun starts share it."""
+    start_from: str = ""
+    """Run folder whose newest pretraining weights it begins with, which become those of experts if they are dense and
+    this model has experts; empty begins by chance. Both runs need the same tokenizers."""
 
 
 class EvaluateStage(Config):
