@@ -62,8 +62,8 @@ def begin(model: Transformer, other: Path, folder: Path, seed: int) -> None:
         theirs, ours = (sorted((run / stage).glob(file))[-1:] for run in (other, folder))
         if theirs and ours and sha256(theirs[0]) != sha256(ours[0]):
             raise UserError(
-                f"pretrain.start_from: {stage} of {other} is not that of {folder}, so tokens mean other things there; "
-                f"put a copy of {other / stage} in the place of {folder / stage}"
+                f"pretrain.start_from: {stage} of {other} is not that of {folder}, so ids mean other things there; "
+                "the guide on sizes tells how to take it over"
             )
     load_weights(newest(other / "pretrain", "pretrain"), model, partial(_load, seed=seed))
 

@@ -120,7 +120,7 @@ def test_another_model_is_one_line_with_all_that_differs(
 def test_other_tokenizers_are_refused(tmp_path: Path) -> None:
     other = make_run(tmp_path / "other")
     mine = make_run(tmp_path / "mine", tokenizer="other words", trained=False)
-    with pytest.raises(UserError, match=r"start_from: tokenizer of .*other is not that of .*mine.*put a copy of"):
+    with pytest.raises(UserError, match=r"start_from: tokenizer of .*other is not that of .*mine, so ids mean other"):
         begun(other, mine)
     mine = make_run(tmp_path / "same", trained=False)
     for run, pixels in ((other, 1), (mine, 2)):
