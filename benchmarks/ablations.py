@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.command import check
 from benchmarks.curve import curve_svg
 from benchmarks.runners import say
 from m6.config import UserError, nearest
@@ -196,10 +197,14 @@ def scores(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {"heldout": last["heldout/loss"], **held, "seconds a step": seconds}
 
 
+def looks(rows: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Step and held-out loss, wherever it was looked at."""
+    return [(row["step"], row["heldout/loss"]) for row in rows if "heldout/loss" in row]
+
+
 def steps_to_reach(rows: Sequence[dict[str, Any]], loss: float) -> float | None:
     """The step, between two looks by a straight line, at which the held-out loss falls to `loss` for the first time."""
-    looks = [(row["step"], row["heldout/loss"]) for row in rows if "heldout/loss" in row]
-    for (before, high), (after, low) in pairwise(looks):
+    for (before, high), (after, low) in pairwise(looks(rows)):
         if low <= loss < high:
             return float(before + (after - before) * (high - loss) / (high - low))
     return None
@@ -219,6 +224,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--curve", type=Path, metavar="FILE", help="draw held-out losses of dense and experts as SVG")
     given = parser.parse_args(words)
     try:
+        check(given)
         return report(given)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -232,7 +238,8 @@ def report(given: argparse.Namespace) -> int:
             raise UserError(f"ablations: no change {name!r}{nearest(name, CHANGES)}")
     for stage in ("corpus", "tokenizer"):
         if read_done(given.source, stage) is None:
-            raise UserError(f"ablations: {given.source} has no finished {stage}; make it with `m6 {stage} starter`")
+            make = " && ".join(f"m6 {each} starter --out {given.source}" for each in ("corpus", "tokenizer"))
+            raise UserError(f"ablations: {given.source} has no finished {stage}; make it with `{make}`")
     rows: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in given.only}
     for seed in range(given.seeds):  # by seed, so that what is stopped has something of everything
         for name in given.only:
@@ -247,7 +254,8 @@ def report(given: argparse.Namespace) -> int:
         if given.curve:
             write_atomic(given.curve, curve_svg({name: rows[name] for name in ("dense", "experts")}, "heldout/loss"))
     if given.json:
-        write_atomic(given.json, json.dumps({"steps": given.steps, "scores": found}, indent=1) + "\n")
+        curves = {name: [looks(one) for one in runs] for name, runs in rows.items()}
+        write_atomic(given.json, json.dumps({"steps": given.steps, "scores": found, "curves": curves}, indent=1) + "\n")
     return 0
 
 

@@ -6,6 +6,7 @@ In: a function that measures. Out: a table on stdout, rows as JSON where a file 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from benchmarks.rows import Row, hardware, table, write_json
 from m6.config import UserError, nearest
 
 Flags = Mapping[str, Mapping[str, Any]]
+LEAST = {"runs": 1, "seeds": 1, "steps": 20}
+"""Of numbers that are given by flags; a training tells of itself every ten steps."""
 ONLY: Flags = {"--only": {"nargs": "+", "default": (), "metavar": "KEY", "help": "measure these keys alone"}}
 RUNS: Flags = {
     "--runs": {"type": int, "default": 5, "metavar": "N", "help": "paired runs, of which medians are taken (5)"}
@@ -41,6 +44,7 @@ def command(
         parser.add_argument(flag, **settings)
     given = parser.parse_args(words)
     try:
+        check(given)
         rows = measure(given)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -49,6 +53,17 @@ def command(
     if given.json:
         write_json(given.json, rows)
     return 0
+
+
+def check(given: argparse.Namespace) -> None:
+    """UserError, before anything is measured, for a number that is too small and a file that cannot be written."""
+    for flag, least in LEAST.items():
+        if getattr(given, flag, least) < least:
+            raise UserError(f"benchmarks: --{flag} {getattr(given, flag)} is too small, it takes {least} at least")
+    for flag in ("json", "curve"):
+        path = getattr(given, flag, None)
+        if path and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+            raise UserError(f"benchmarks: --{flag} {path} cannot be written; name a file in a folder that is there")
 
 
 def chosen(only: Sequence[str], known: Iterable[str]) -> list[str]:

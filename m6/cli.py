@@ -147,10 +147,10 @@ def _quickstart(words: list[str]) -> int:
         return 0
     if not words or words[0].startswith("-"):
         words = ["quickstart", *words]
-    _, folder = _recipe_and_folder("quickstart", words)
+    recipe, folder = _recipe_and_folder("quickstart", words)
     from m6 import quickstart
 
-    return quickstart.run(folder, words)
+    return quickstart.run(folder, recipe, words)
 
 
 def _recipe_and_folder(verb: str, words: Sequence[str]) -> tuple[Recipe, Path]:

@@ -16,10 +16,21 @@ import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+"""How many there are, where there has to be one."""
+Whole: TypeAlias = Annotated[int, Field(ge=0)]
+"""How many there are, none included."""
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+"""A part of something."""
+Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+"""What a running mean keeps of itself."""
 
 
 class UserError(Exception):
@@ -35,13 +46,16 @@ class UserError(Exception):
 class Config(BaseModel):
     """A frozen set of named, typed values; the docstring under a field is its help, with its unit.
 
-    An unknown name or an ill-typed value raises `UserError`. Sequences are tuples, so that a config can be hashed.
+    An unknown name, an ill-typed value and a number that is not finite raise `UserError`; a field may ask for more, see
+    `Count` and its like. Sequences are tuples, so that a config can be hashed.
     """
 
     may_change: ClassVar[tuple[str, ...]] = ()
     """Fields that do not decide what comes out, such as a number of workers: a run may go on with another value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -147,6 +161,8 @@ def explain(error: ValidationError) -> str:
     kind = first["type"].split("_")[0]
     if first["type"] == "missing":
         message = "missing, it has no default"
+    elif first["type"] == "too_short":
+        message = f"{first['input']!r} is too short, it takes {first['ctx']['min_length']} at least"
     elif first["type"] == "union_tag_invalid":
         tags = re.findall(r"'(\w+)'", first["ctx"]["expected_tags"])
         message = f"no kind {first['ctx']['tag']!r}{nearest(first['ctx']['tag'], tags)}"

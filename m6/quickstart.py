@@ -16,14 +16,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m6.config import UserError
+from m6.recipes.recipe import Recipe
 from m6.run import duration, read_done
 from m6.stages import STAGES, launched
+from m6.train.requirements import check_recipe
 
 
-def run(folder: Path, arguments: Sequence[str]) -> int:
-    """Run all stages in `folder` and return the exit code; `arguments` are a recipe and its flags."""
+def run(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> int:
+    """Run all stages of a recipe in `folder` and return the exit code; `arguments` are the words that give the recipe.
+    UserError, before anything is done, if this machine cannot do all of it."""
     if launched():
         raise UserError("m6 quickstart is the work of one process; torchrun is for pretrain")
+    if read_done(folder, "pretrain") is None:
+        check_recipe(recipe, folder)
     for position, name in enumerate(STAGES, start=1):
         print(f"[{position}/{len(STAGES)}] {name}: {STAGES[name].summary}", flush=True)
         code = _run_child(name, arguments)

@@ -2,7 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from m6.config import Config
+from pydantic import Field
+
+from m6.config import Config, Count, NotNegative, Share, Whole
 
 
 class Entry(Config):
@@ -10,13 +12,13 @@ class Entry(Config):
 
     source: str
     """Source of the documents, as the corpus names it."""
-    samples: float
+    samples: NotNegative
     """Documents taken from it in one step; a fraction is a document every few steps."""
     categories: tuple[str, ...] = ()
     """Only documents whose attribute `category` is one of these; empty takes all."""
-    first_step: int = 0
+    first_step: Whole = 0
     """Step from which on documents are taken: what is hard to see in a crowd may be learnt before the crowd comes."""
-    objectives: dict[str, float]
+    objectives: dict[str, NotNegative]
     """Objectives made of each document, with the weight of their loss."""
 
 
@@ -29,17 +31,17 @@ class DataConfig(Config):
     """What one step is made of."""
     image_input: Literal["codes", "pixels"] = "codes"
     """How the model reads a picture: as codes of the image tokenizer, or as patches of pixels."""
-    row_length: int = 384
+    row_length: Count = 384
     """Tokens in a packed row, at the most; a longer sample gets a row of its own."""
-    masked_share: float = 0.15
+    masked_share: Share = 0.15
     """Share of a text that denoising hides (paper section 3.3)."""
-    mean_span: float = 3.0
+    mean_span: float = Field(3.0, ge=1)
     """Mean length of a hidden span, tokens."""
-    empty_prompt: float = 0.1
+    empty_prompt: Share = 0.1
     """Share of pictures painted from an empty prompt, which guidance needs."""
-    max_questions: int = 4
+    max_questions: Count = 4
     """Questions asked about one picture in one sample, at the most."""
-    max_text: int = 128
+    max_text: Count = 128
     """Tokens of a text, at the most; the rest is cut in training, refused in use."""
-    max_skipped: float = 0.01
+    max_skipped: Share = 0.01
     """Share of the documents so far that may be unusable, as pictures that do not decode; a few always may."""

@@ -30,8 +30,16 @@ def upcycle(
     """A dense state_dict to that of `Transformer(config)`; tensors outside of expert layers are shared, not copied.
 
     router_std: standard deviation of the router's weights. noise: that of what is added to each expert's weights, as a
-    share of theirs, so that copies differ from the start. UserError if the dense model is not of this config.
+    share of theirs, so that copies differ from the start. UserError if the config has no experts, or if the dense model
+    is not of this config.
     """
+    if config.experts.num_experts == 1:
+        raise UserError("model.experts.num_experts is 1: a model without experts cannot be upcycled to")
+    layers = len({name.split(".")[1] for name in dense if name.startswith("blocks.")})
+    if layers != config.num_layers:
+        raise UserError(
+            f"the dense model has {layers} layers, this config {config.num_layers}; to upcycle they must be alike"
+        )
     generator = torch.Generator().manual_seed(seed)
     state = dict(dense)
     for layer in range(config.num_layers):

@@ -123,9 +123,14 @@ def read_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:
     """Fills tensors, in place, of a DTensor the part of this rank, from a folder of verified files. UserError unless it
     holds just these names, with these shapes of the whole tensors."""
     files = TensorFiles(folder)
-    if reason := _misfit(files.tensors(), into):
-        raise UserError(f"{folder}: its tensors do not fit the model of this config ({reason})")
+    check_fit(folder, files.tensors(), into)
     files.fill(into)
+
+
+def check_fit(folder: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """UserError unless the tensors found in a folder have just the names and shapes that are wanted."""
+    if reason := _misfit(found, wanted):
+        raise UserError(f"{folder}: its tensors do not fit the model of this config ({reason})")
 
 
 def _misfit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

@@ -13,7 +13,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from m6.config import Config, UserError, load_recipe, recipe_names
+from m6.config import Config, UserError, Whole, load_recipe, recipe_names
 from m6.corpus.config import CorpusConfig
 from m6.model.config import ModelConfig
 from m6.tokenizer.config import TokenizerConfig
@@ -23,7 +23,7 @@ from m6.train.config import EvaluateStage, PretrainStage, VQGANStage
 class Recipe(Config):
     """A whole run, from the raw sources to the report."""
 
-    seed: int = 0
+    seed: Whole = 0
     """Start of everything that is drawn by chance."""
     corpus: CorpusConfig = CorpusConfig()
     """Sources, rules and splits."""
@@ -50,6 +50,11 @@ class Recipe(Config):
         for whose, side in sides.items():
             if size % side:
                 raise ValueError(f"corpus.image_size {size} is not a multiple of {whose} patches, {side} pixels wide")
+            if size // side > self.model.max_side:
+                raise ValueError(
+                    f"corpus.image_size {size} gives {size // side} of {whose} patches on a side, more than "
+                    f"model.max_side {self.model.max_side}"
+                )
         return self
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from m6.config import Config
+from m6.config import Config, Count, Decay, NotNegative, Positive, Share, Whole
 from m6.data.config import DataConfig
 from m6.parallel.config import ParallelConfig
 from m6.vqgan.config import VQGANConfig
@@ -13,22 +13,22 @@ from m6.vqgan.config import VQGANConfig
 class OptimizerConfig(Config):
     """Muon for the matrices of the blocks (if its rate is not 0), AdamW for all else; one schedule for both."""
 
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """Peak rate of AdamW."""
-    muon_learning_rate: float = 0.02
+    muon_learning_rate: NotNegative = 0.02
     """Peak rate of Muon; 0 gives every parameter to AdamW."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
     """Decay of the first and second moment in AdamW."""
     states: Literal["float32", "8bit"] = "float32"
     """Numbers in which AdamW keeps its two moments; 8 bit, by blocks with a scale each, needs the extra "fast"."""
-    momentum: float = 0.95
+    momentum: Decay = 0.95
     """Momentum of Muon."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Decoupled weight decay of matrices."""
-    schedule: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.02, 1.0), (0.5, 1.0), (1.0, 0.02))
+    schedule: tuple[tuple[Share, NotNegative], ...] = ((0.0, 0.0), (0.02, 1.0), (0.5, 1.0), (1.0, 0.02))
     """Points (share of all steps, share of the peak rate) from (0, ..) to (1, ..); between two of them the rate goes
     straight. The default: warm-up, plateau, linear decay."""
-    clip_norm: float = 1.0
+    clip_norm: Positive = 1.0
     """Largest norm of the gradient of all parameters together."""
 
     @model_validator(mode="after")
@@ -36,8 +36,6 @@ class OptimizerConfig(Config):
         steps = [step for step, _ in self.schedule]
         if steps != sorted(steps) or steps[:1] != [0.0] or steps[-1:] != [1.0]:
             raise ValueError(f"schedule: the shares of steps must rise from 0 to 1, got {steps}")
-        if min(rate for _, rate in self.schedule) < 0:
-            raise ValueError("schedule: a share of the peak rate must not be below 0")
         return self
 
 
@@ -55,25 +53,25 @@ class LoopConfig(Config):
         "max_skipped",
     )
 
-    num_steps: int = 1000
+    num_steps: Count = 1000
     """Updates in all."""
-    checkpoint_every: int = 100
+    checkpoint_every: Whole = 100
     """Updates between two checkpoints, the last one among them; 0 writes none."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """How many of the newest checkpoints stay on disk."""
-    keep_every: int = 0
+    keep_every: Whole = 0
     """Updates between two checkpoints that stay for good beside these, a multiple of checkpoint_every; 0 for none."""
-    log_every: int = 10
+    log_every: Count = 10
     """Updates between two rows of metrics."""
-    heldout_every: int = 0
+    heldout_every: Whole = 0
     """Updates between two rows that also tell the loss on held-out documents, a multiple of log_every; 0 for none."""
-    heldout_batches: int = 8
+    heldout_batches: Count = 8
     """Batches of held-out documents for that loss, always the same."""
-    max_skipped: int = 10
+    max_skipped: Whole = 10
     """Updates in all that are skipped because the loss or a gradient is no number; the next one stops the training."""
-    num_workers: int = 0
+    num_workers: Whole = 0
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
-    num_threads: int = 0
+    num_threads: Whole = 0
     """Threads of the computation; 0 takes one a core. A bit-exact resume needs the same number."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it is computed; "auto" takes CUDA if there is any."""
@@ -81,19 +79,17 @@ class LoopConfig(Config):
     """Numbers of the matrix products; weights and their updates are float32 always. "auto" takes bfloat16 on CUDA and
     where the processor has units for it (AMX), else float32."""
     compile: bool = False
-    """Compiles the blocks of the transformer; the first steps then take longer."""
+    """Compiles the blocks of the transformer, but for experts; the first steps then take longer."""
     checkpointing: Literal["none", "selective", "full"] = "none"
     """Activations of the blocks that are computed again on the way back, to save memory: none, all but the results of
-    products and attention, or all."""
+    products and attention, or all. Routers choose once, so what they keep stays."""
     float8: bool = False
-    """Matrix products of the blocks in float8, on a Hopper GPU; needs the extra "fast"."""
+    """Matrix products of the blocks in float8, but for those of experts; on a Hopper GPU, needs the extra "fast"."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rates and schedule."""
 
     @model_validator(mode="after")
     def _kept_checkpoints_are_written(self) -> Self:
-        if self.keep_checkpoints < 1:
-            raise ValueError(f"keep_checkpoints {self.keep_checkpoints} must be at least 1")
         if self.keep_every and (self.checkpoint_every < 1 or self.keep_every % self.checkpoint_every):
             raise ValueError(
                 f"keep_every {self.keep_every} is not a multiple of checkpoint_every {self.checkpoint_every}"
@@ -102,8 +98,6 @@ class LoopConfig(Config):
 
     @model_validator(mode="after")
     def _heldout_rows_are_rows(self) -> Self:
-        if self.log_every < 1:
-            raise ValueError(f"log_every {self.log_every} must be at least 1")
         if self.heldout_every % self.log_every:
             raise ValueError(f"heldout_every {self.heldout_every} is not a multiple of log_every {self.log_every}")
         return self
@@ -116,9 +110,9 @@ class VQGANStage(Config):
 
     model: VQGANConfig = VQGANConfig()
     """Its shape."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Pictures in one step."""
-    max_skipped: float = 0.01
+    max_skipped: Share = 0.01
     """Share of the pictures so far that may be unusable, as those that do not decode; a few always may."""
     loop: LoopConfig = LoopConfig()
     """Its training."""
@@ -133,16 +127,19 @@ class PretrainStage(Config):
     """The training."""
     parallel: ParallelConfig = ParallelConfig()
     """How ranks that torchrun starts share it."""
+    start_from: str = ""
+    """Run folder whose newest pretraining weights it begins with, which become those of experts if they are dense and
+    this model has experts; empty begins by chance. Both runs need the same tokenizers."""
 
 
 class EvaluateStage(Config):
     """What is scored."""
 
-    num_samples: int = 200
+    num_samples: Count = 200
     """Documents for each score, at the most."""
-    num_poems: int = 32
+    num_poems: Count = 32
     """Poems written for held-out titles."""
-    judge_scenes: int = 8000
+    judge_scenes: Count = 8000
     """Fresh scenes on which the judge of paintings is trained, apart from the model."""
-    judge_steps: int = 700
+    judge_steps: Count = 700
     """Updates of the judge."""

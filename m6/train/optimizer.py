@@ -7,6 +7,8 @@ it cheap on a CPU; torch.optim.Muon takes them one by one and in bfloat16.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -128,12 +130,21 @@ def _adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim
     """AdamW with states as the config says. UserError where 8-bit ones are asked for without torchao."""
     if config.states == "float32":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    states: torch.optim.Optimizer = adamw_8bit()(groups, lr=config.learning_rate, betas=config.betas)
+    return states
+
+
+def adamw_8bit() -> Any:
+    """The class of torchao. UserError if it is missing."""
+    logging.disable(logging.WARNING)  # it tells of kernels for GPUs that are not here
     try:
         from torchao.optim import AdamW8bit
     except ImportError:
         raise UserError("optimizer.states '8bit' needs torchao: pip install 'open-m6[fast]'") from None
-    states: torch.optim.Optimizer = AdamW8bit(groups, lr=config.learning_rate, betas=config.betas)
-    return states
+    finally:
+        logging.disable(logging.NOTSET)
+    warnings.filterwarnings("ignore", message="OptimState8bit does not implement _stable_hash")
+    return AdamW8bit
 
 
 class Optimizers:

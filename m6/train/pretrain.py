@@ -28,7 +28,9 @@ from m6.train.config import PretrainStage
 from m6.train.cross_entropy import linear_cross_entropy
 from m6.train.hardware import choose_device, matrix_dtype, prepare_cpu
 from m6.train.loop import Task, train
+from m6.train.requirements import check_pretraining
 from m6.train.routing import forget_load, routing_figures, routing_loss, tallies, update_bias
+from m6.train.start import begin
 from m6.train.throughput import batch_counts
 from m6.train.window import Figures
 from m6.vqgan.config import VQGANConfig
@@ -98,14 +100,9 @@ def rate_shares(model: Transformer) -> dict[str, float]:
 
 
 def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.Module | None:
-    """The image tokenizer's encoder, if the model reads pictures with it. UserError if the two do not fit."""
+    """The image tokenizer's encoder, if the model reads pictures with it."""
     if model.stem != "backbone":
         return None
-    if (model.patch_size, model.backbone_channels) != (config.downsample, config.channels[-1]):
-        raise UserError(
-            f"model.patch_size {model.patch_size} and model.backbone_channels {model.backbone_channels} must be those "
-            f"of the image tokenizer, {config.downsample} and {config.channels[-1]}, for model.stem 'backbone'"
-        )
     vqgan = VQGAN(config)
     load_weights(newest(folder, "vqgan"), vqgan)
     return vqgan.backbone()
@@ -156,8 +153,7 @@ def prepare(
     run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int, ranks: Ranks
 ) -> Task[Batch]:
     """What is trained in a run folder. UserError for whatever is missing or does not fit."""
-    if not stage.data.mixture:
-        raise UserError("pretrain.data.mixture is empty; a recipe names at least one source with its objectives")
+    check_pretraining(stage, model_config, vqgan, run.folder)
     check_ranks(ranks, stage, model_config)
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
@@ -174,8 +170,11 @@ def prepare(
         heldout = heldout_batches(Steps(mixture("heldout"), vocabulary, grid), stage.loop.heldout_batches, ranks)
     backbone = load_backbone(run.folder / "vqgan", model_config, vqgan)
     torch.manual_seed(seed)
-    with torch.device("meta" if ranks.joined else "cpu"):  # ranks make its weights where they lie
+    # Ranks make its weights where they lie, unless they are those of another run.
+    with torch.device("meta" if ranks.joined and not stage.start_from else "cpu"):
         model = Transformer(model_config, vocabulary.size, backbone)
+    if stage.start_from:
+        begin(model, Path(stage.start_from), run.folder, seed)
     return pretraining(model, steps, heldout, ranks)
 
 
@@ -184,7 +183,6 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
     prepare_cpu(stage.loop.num_threads)
     ranks = Ranks.of(stage.parallel, "cuda" if torch.cuda.is_available() and stage.loop.device != "cpu" else "cpu")
     with ranks.agreed():
-        choose_device(stage.loop.device)
         task = prepare(run, stage, model_config, vqgan, seed, ranks)
     model = task.model
     assert isinstance(model, Transformer)

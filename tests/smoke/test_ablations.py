@@ -1,10 +1,14 @@
 """What the ablations change, and how they tell it; the trainings themselves take an hour."""
 
+import json
+import statistics
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
 
+from benchmarks import ablations
 from benchmarks.ablations import ABOUT_PICTURES, ABOUT_TEXT, CHANGES, main, recipe, scores, steps_to_reach, table
 from benchmarks.curve import curve_svg
 from m6.config import differences
@@ -70,8 +74,41 @@ def test_the_curve_is_svg_with_a_line_for_each_seed_and_their_mean() -> None:
     assert [len(line.attrib["points"].split()) for line in lines] == [3, 3, 3]
 
 
-def test_mistakes(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--out", str(tmp_path), "--only", "dens"]) == 2
     assert "did you mean 'dense'" in capsys.readouterr().err
     assert main([str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "has no finished corpus" in capsys.readouterr().err
+    assert f"has no finished corpus; make it with `m6 corpus starter --out {tmp_path} && m6 tokenizer" in (
+        capsys.readouterr().err
+    )
+    for words in (["--seeds", "0"], ["--steps", "10"], ["--curve", "/nonexistent/x.svg"]):
+        assert main([str(tmp_path), "--out", str(tmp_path), *words]) == 2
+        assert f"benchmarks: {' '.join(words)} " in capsys.readouterr().err
+
+
+def test_json_has_every_point_of_every_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in ("corpus", "tokenizer"):
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "done.json").write_text("{}")
+    monkeypatch.setattr(ablations, "measure", lambda source, out, name, seed, steps: ROWS[seed])
+    words = [str(tmp_path), "--out", str(tmp_path), "--only", "dense", "--seeds", "2"]
+    assert main([*words, "--json", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["curves"] == {"dense": [[[10, 6.0], [20, 5.0], [30, 4.0]], [[10, 6.0], [20, 4.0], [30, 3.0]]]}
+
+
+def test_what_the_guides_say_of_experts_is_in_the_results() -> None:
+    docs = Path(ablations.__file__).parents[1] / "docs"
+    curves = json.loads((docs / "results" / "experts_curve_2cores_202611.json").read_text())["curves"]
+    rows = {name: [[{"step": at, "heldout/loss": loss} for at, loss in one] for one in curves[name]] for name in curves}
+    ends = [one[-1]["heldout/loss"] for one in rows["dense"]]
+    reached = [steps_to_reach(one, end) or 0.0 for one, end in zip(rows["experts"], ends, strict=True)]
+    means = {name: [statistics.mean(point[1] for point in column) for column in zip(*curves[name], strict=True)]
+             for name in curves}  # fmt: skip
+    ahead = [ours < theirs for ours, theirs in zip(means["experts"], means["dense"], strict=True)]
+    first = curves["dense"][0][ahead.index(True)][0]
+    assert ahead == sorted(ahead)
+    for guide in ("en", "zh"):
+        text = (docs / guide / "sizes.md").read_text()
+        for number in (*(f"{step:.0f}" for step in reached), str(first), f"{statistics.mean(ends):.3f}"):
+            assert number in text, number

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
 
 from benchmarks import gpu
+from benchmarks.command import RUNS, command
 from benchmarks.corpus import PARTS
 from benchmarks.memory import peak_of
 from benchmarks.rows import Row, row, table
@@ -181,3 +182,27 @@ def test_without_a_gpu_one_line_names_the_way_out() -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "--smoke" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--runs", "-1"], "benchmarks: --runs -1 is too small, it takes 1 at least"),
+        (["--json", "/nonexistent/x.json"], "benchmarks: --json /nonexistent/x.json cannot be written; name a file in"),
+        (["--json", "."], "benchmarks: --json . cannot be written"),
+    ],
+)
+def test_what_could_not_be_written_is_not_measured(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured: list[bool] = []
+
+    def measure(given: object) -> list[Row]:
+        measured.append(True)
+        return []
+
+    assert command("some", None, measure, RUNS, words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(line)
+    assert len(said.splitlines()) == 1
+    assert not measured

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from m6.recipes.recipe import Recipe
+from m6.run import read_metrics
 from tests.smoke.conftest import M6, m6
 
 pytestmark = pytest.mark.xdist_group("smoke")  # one worker, which makes the run once
@@ -160,3 +162,14 @@ def test_a_stage_without_the_one_before_says_which(tmp_path: Path) -> None:
     refused = m6("pretrain", "smoke", "--out", tmp_path / "empty")
     assert refused.returncode == 2
     assert "m6 corpus" in refused.stderr
+
+
+def test_a_dense_run_goes_on_as_experts(run: Path, tmp_path: Path) -> None:
+    """The first step knows what the other run has learnt: its loss is far from that of a model made by chance."""
+    folder = copy_early_stages(run, tmp_path / "experts")
+    changes = {"pretrain.start_from": str(run), "model.experts.num_experts": 2, "pretrain.loop.log_every": 1}
+    Recipe.read(run / "config.json").override(changes).write(folder / "config.json")
+    done = m6("pretrain", folder)
+    assert done.returncode == 0, done.stderr
+    losses = [read_metrics(path / "pretrain" / "metrics.jsonl")[0]["loss"] for path in (run, folder)]
+    assert losses[1] < losses[0] - 0.5

@@ -9,7 +9,7 @@ from m6.train.config import LoopConfig, OptimizerConfig
 from m6.train.optimizer import Optimizers
 
 
-def save_weights(folder: Path, model: nn.Module) -> None:
-    """Writes a model as the checkpoint of its first update."""
+def save_weights(folder: Path, model: nn.Module, step: int = 1) -> None:
+    """Writes a model as the checkpoint of an update."""
     with Checkpoints(folder, model, Optimizers(model, OptimizerConfig(), 1), LoopConfig(), {}) as saved:
-        saved.save(1)
+        saved.save(step)

@@ -87,13 +87,13 @@ def test_unknown_verb_recipe_and_flags(capsys: Said, tmp_path: Path) -> None:
 
 
 def test_flags() -> None:
-    words = ["smoke", "--model.num-layers", "2", "--seed=-3", "--vqgan.model.levels", "[8, 5]"]
+    words = ["smoke", "--model.num-layers", "2", "--seed=3", "--vqgan.model.levels", "[8, 5]"]
     alone, given = flags.split(words)
     assert alone == ["smoke"]
     recipe = load_recipe("smoke")
     changed = recipe.override(flags.values(given, recipe, "vqgan"))
     assert isinstance(changed, Recipe)
-    assert (changed.model.num_layers, changed.seed, changed.vqgan.model.levels) == (2, -3, (8, 5))
+    assert (changed.model.num_layers, changed.seed, changed.vqgan.model.levels) == (2, 3, (8, 5))
     with pytest.raises(UserError, match="no such flag"):
         flags.values({"zzz": "1"}, recipe, "vqgan")
 

@@ -91,7 +91,7 @@ class CorpusConfig(Config):
     sources: dict[str, AnySource] = {"emoji": EmojiConfig(), "poems": PoemsConfig()}
     """Sources by name, in the order in which their Documents stand in the shards; of two duplicates the first stays.
     A list of kinds, ["emoji", "poems"], stands for each with its defaults, named as it is."""
-    image_size: int = 64
+    image_size: int = Field(64, ge=1)
     """Width and height of a picture in the shards, in pixels."""
     image_format: ImageFormat = ImageFormat()
     """How pictures stand in the shards."""

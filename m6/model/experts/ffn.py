@@ -60,7 +60,8 @@ def use_grouped(kernel: str, rows: Tensor, inner: int) -> bool:
     if kernel == "grouped" and not works:
         raise UserError(
             f"model.experts.kernel 'grouped' does not work for {str(rows.dtype).removeprefix('torch.')} on "
-            f"{rows.device.type} with hidden_size {rows.shape[1]} and ffn_size {inner}: these must be multiples of 8, "
+            f"{rows.device.type} with hidden_size {rows.shape[1]} and ffn_size {inner}: these must be multiples of "
+            f"{16 // rows.element_size()}, "
             f"and CUDA needs bfloat16 and compute capability 8; take 'auto' or 'loop'"
         )
     return works

@@ -56,15 +56,20 @@ class MixtureOfExperts(nn.Module):
         if limited:
             most = capacity(expert.numel(), self.config.num_experts, self.config.capacity_factor)
             expert = limit(expert, most, self.config.num_experts)
-        if torch.is_autocast_enabled(x.device.type):
-            tokens = tokens.to(torch.get_autocast_dtype(x.device.type))  # half the bytes to move
-        rows, ends, plan = self.dispatcher.dispatch(tokens, expert, partial=limited or real is not None)
-        out = self.dispatcher.combine(self.experts(rows, ends), choice.gate, plan)
+        out = self.compute(tokens, expert, choice.gate, limited or real is not None)
         if self.training and self.config.balance == "bias":
             self.router.count_load(choice.load)
         kept = expert < self.config.num_experts
         self.routing = Routing(choice.expert, kept, choice.load, choice.entropy, choice.tally)
         return out.to(x.dtype).view(x.shape)
+
+    def compute(self, tokens: Tensor, expert: Tensor, gate: Tensor, partial: bool) -> Tensor:
+        """Tokens [N, D] through the experts that are chosen for them [N, K], weighted by gate [N, K] -> [N, D] float32.
+        Done again with the same choice it gives the same. partial: as of `Dispatcher.dispatch`."""
+        if torch.is_autocast_enabled(tokens.device.type):
+            tokens = tokens.to(torch.get_autocast_dtype(tokens.device.type))  # half the bytes to move
+        rows, ends, plan = self.dispatcher.dispatch(tokens, expert, partial=partial)
+        return self.dispatcher.combine(self.experts(rows, ends), gate, plan)
 
     def update_bias(self) -> None:
         """After each update of the weights: evens the load, if that is done by bias. See `Router.update_bias`."""

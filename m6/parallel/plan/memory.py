@@ -16,10 +16,10 @@ with H heads, of which K experts see it out of E,
 
     kept             nothing recomputed          selective             full
     dense            24 D + 4 F + 12 H           16 D + 2 F + 4 H      4 D
-    with experts     26 D + 12 H                 18 D + 4 H            16 D
-                     + 6 K D + 4 K F + 8 E       the same              the same
+    with experts     26 D + 12 H                 26 D + 4 H            16 D
+                     + 6 K D + 4 K F + 8 E       + 8 K D + 2 K F + 8 E + 6 K D + 8 E
 
-(4 K D where experts are not spread). Weights are gathered in bfloat16, gradients arise in it and go in float32.
+(2 K D less where experts are not spread). Weights are gathered in bfloat16, gradients arise in it and go in float32.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ LOGITS = 2**26
 """Held at once, `m6.train.cross_entropy.CHUNK_ELEMENTS` of CUDA."""
 LOGIT_BYTES = 8
 """Of a logit and its probability."""
+INNER_KEPT = {"none": 4, "selective": 2, "full": 0}
+"""Bytes of a number of the inner width of experts, before and after GELU."""
 MUON_COPIES = 8
 """Of the matrices that Muon turns together, in float32: directions, whole matrices, and what the iteration needs."""
 CONTEXT = 1.5 * 2**30
@@ -96,7 +98,7 @@ def kept(job: Job, layer: int) -> float:
     """Bytes of activations of a token that wait for the backward of a block."""
     width, inner, heads = job.model.hidden_size, job.model.ffn_size, job.model.num_heads
     if layer in job.sparse:
-        attention = {"none": 26 * width + 12 * heads, "selective": 18 * width + 4 * heads, "full": 16 * width}
+        attention = {"none": 26 * width + 12 * heads, "selective": 26 * width + 4 * heads, "full": 16 * width}
         return attention[job.checkpointing] + _kept_by_experts(job) + 12
     dense = {"none": 24 * width + 4 * inner + 12 * heads + 16, "selective": 16 * width + 2 * inner + 4 * heads + 16,
              "full": 4 * width}  # fmt: skip
@@ -105,8 +107,9 @@ def kept(job: Job, layer: int) -> float:
 
 def _kept_by_experts(job: Job) -> float:
     model, travels = job.model, job.axes.experts > 1
-    of_choice = (6 if travels else 4) * model.hidden_size + 4 * model.expert_ffn_size + (43 if travels else 33)
-    return experts_per_token(model) * of_choice + 8 * model.experts.num_experts
+    width = (8 if job.checkpointing == "selective" else 6) - (0 if travels else 2)
+    of_choice = width * model.hidden_size + INNER_KEPT[job.checkpointing] * model.expert_ffn_size
+    return experts_per_token(model) * (of_choice + (43 if travels else 33)) + 8 * model.experts.num_experts
 
 
 def worked(job: Job, layer: int) -> float:
@@ -116,7 +119,8 @@ def worked(job: Job, layer: int) -> float:
     if layer in job.sparse:
         inner = experts_per_token(job.model) * job.model.expert_ffn_size
         again = {"none": 0, "selective": 8 * width + 8 * heads, "full": 10 * width + 12 * heads}[job.checkpointing]
-        return max(2 * inner - 5 * width, again + 24 * width - 4 * inner)
+        stays = INNER_KEPT[job.checkpointing] * inner  # gone when the backward comes to attention
+        return max(4 * inner - stays + max(0, 2 * inner - 5 * width), again + 24 * width - stays)
     if job.checkpointing == "selective":
         return 8 * width + 2 * inner + 8 * heads + max(2 * inner + 2 * width, 13 * width)
     again = 20 * width + 4 * inner + 12 * heads if job.checkpointing == "full" else 0

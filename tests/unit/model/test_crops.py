@@ -239,9 +239,9 @@ def test_mistakes(tmp_path: Path) -> None:
     assert Recipe().override({**crops, "model.crops.grid": 5}).model.patch_grid(64, 64) == (5, 5)
     with pytest.raises(UserError, match="image_size 8 is too small for 9 crops on a side"):
         Recipe().override({**crops, "model.crops.grid": 9, "corpus.image_size": 8})
-    with pytest.raises(UserError, match=r"learning_rate_share 0.0 must be above 0 and at most 1"):
+    with pytest.raises(UserError, match=r"learning_rate_share: 0.0 should be greater than 0"):
         CropsConfig(learning_rate_share=0.0)
-    with pytest.raises(UserError, match=r"crops.grid 9 must be from 1 to max_side 8"):
+    with pytest.raises(UserError, match=r"crops.grid 9 exceeds max_side 8"):
         SMALL.override({"crops.grid": 9})
 
 

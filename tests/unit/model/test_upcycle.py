@@ -74,5 +74,11 @@ def test_what_does_not_fit_is_refused() -> None:
     state = dense().state_dict()
     with pytest.raises(UserError, match="dense layer 0 is 32 to 64 wide, an expert of this config 32 to 16"):
         upcycle(state, sized(ffn_size=16))
+    with pytest.raises(UserError, match="the dense model has 2 layers, this config 1"):
+        upcycle(state, sized().model_copy(update={"num_layers": 1}))
+    with pytest.raises(UserError, match="the dense model has 2 layers, this config 3"):
+        upcycle(state, sized().model_copy(update={"num_layers": 3}))
+    with pytest.raises(UserError, match="num_experts is 1: a model without experts cannot be upcycled to"):
+        upcycle(state, DENSE)
     with pytest.raises(UserError, match=r"no blocks.0.ffn.up.weight among the weights"):
         upcycle(upcycle(state, sized()), sized())

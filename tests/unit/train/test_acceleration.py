@@ -3,7 +3,7 @@
 import gc
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,6 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from m6.config import UserError
 from m6.data.packing import pack
 from m6.model.config import ExpertsConfig, ModelConfig
+from m6.model.experts import ffn
+from m6.model.experts.router import Choice, Router
 from m6.model.masks import block_mask
 from m6.model.transformer import Transformer
 from m6.train.acceleration import accelerate
@@ -38,25 +40,54 @@ def gradients(config: LoopConfig, size: ModelConfig = SIZE) -> dict[str, Tensor]
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("with_experts", [False, True])
+@pytest.mark.parametrize(
+    "experts",
+    [{}, {"num_experts": 4, "every": 2}, {"num_experts": 4, "top_k": 2, "capacity_factor": 0.75},
+     {"num_experts": 4, "kernel": "loop"}],
+    ids=str,
+)  # fmt: skip
 @pytest.mark.parametrize("how", ["selective", "full"])
-def test_recomputed_gradients_are_the_same_to_the_bit(how: str, with_experts: bool) -> None:
-    size = SIZE.model_copy(update={"experts": ExpertsConfig(num_experts=4 if with_experts else 1, every=2)})
+def test_recomputed_gradients_are_the_same_to_the_bit(how: str, experts: dict[str, Any]) -> None:
+    size = SIZE.model_copy(update={"experts": ExpertsConfig(**experts)})
     expected = gradients(LoopConfig(), size)
     found = gradients(LoopConfig(checkpointing=how), size)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_selective_computes_no_product_twice_and_full_all_of_them() -> None:
+@pytest.mark.parametrize("experts", [{}, {"num_experts": 4, "kernel": "loop"}], ids=str)
+def test_selective_computes_no_product_twice_and_full_all_of_them(experts: dict[str, Any]) -> None:
     """PyTorch counts products on both ways: 1 forward, 2 back, and 1 more for what is recomputed."""
+    size = SIZE.model_copy(update={"experts": ExpertsConfig(**experts)})
     totals = {}
     for how in ("none", "selective", "full"):
         with FlopCounterMode(display=False) as counter:
-            gradients(LoopConfig(checkpointing=how))
+            gradients(LoopConfig(checkpointing=how), size)
         totals[how] = counter.get_total_flops()
     assert totals["selective"] == totals["none"]
     assert totals["full"] > 1.1 * totals["none"]  # the output layer and the loss are not recomputed
+
+
+def test_grouped_products_of_experts_are_kept_by_selective_and_done_again_by_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two on the way there and four back in each of three layers; full does the two once more."""
+    done: list[int] = []
+    product = ffn.GROUPED_MM
+
+    def counted(*given: Any, **named: Any) -> Tensor:
+        done.append(1)
+        found: Tensor = product(*given, **named)
+        return found
+
+    monkeypatch.setattr(ffn, "GROUPED_MM", counted)
+    size = SIZE.model_copy(update={"experts": ExpertsConfig(num_experts=4, kernel="grouped")})
+    counts = []
+    for how in ("none", "selective", "full"):
+        done.clear()
+        gradients(LoopConfig(checkpointing=how), size)
+        counts.append(len(done))
+    assert counts == [18, 18, 24]
 
 
 class Made(TorchDispatchMode):
@@ -78,9 +109,10 @@ class Made(TorchDispatchMode):
         return sum(size for storage, size in self.seen.items() if not storage.expired())
 
 
-def kept_bytes(how: str) -> int:
+def kept_bytes(how: str, size: ModelConfig = SIZE) -> int:
     """What of the forward is still there when the way back begins."""
-    model = Transformer(SIZE, VOCABULARY.size).train()
+    torch.manual_seed(0)
+    model = Transformer(size, VOCABULARY.size).train()
     accelerate(model, LoopConfig(checkpointing=how), CPU)
     with Made() as made:
         loss, _ = batch_loss(model, pack(4 * mixed_samples(), VOCABULARY, 8, 64))
@@ -94,12 +126,47 @@ def test_full_keeps_least_and_selective_less_than_all() -> None:
     assert selective < 0.8 * none
 
 
+def test_what_experts_keep_is_forgotten_too() -> None:
+    """Beside what all three keep, full keeps nothing as wide as an expert: four times the width here, two choices."""
+    experts = ExpertsConfig(num_experts=4, top_k=2)
+    size = ModelConfig(num_layers=3, hidden_size=32, num_heads=2, ffn_size=256, experts=experts)
+    none, selective, full = (kept_bytes(how, size) for how in ("none", "selective", "full"))
+    assert full < 0.4 * selective
+    assert selective < 0.8 * none
+
+
+@pytest.mark.parametrize("how", ["selective", "full"])
+def test_a_router_chooses_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And counts its load once, which balancing by bias goes by."""
+    chosen: list[int] = []
+    choose = Router.forward
+
+    def counted(*given: Any) -> Choice:
+        chosen.append(1)
+        return choose(*given)
+
+    monkeypatch.setattr(Router, "forward", counted)
+    loads = {}
+    for each in ("none", how):
+        torch.manual_seed(0)
+        experts = ExpertsConfig(num_experts=4, balance="bias", capacity_factor=0.75)
+        model = Transformer(SIZE.model_copy(update={"experts": experts}), VOCABULARY.size).train()
+        accelerate(model, LoopConfig(checkpointing=each), CPU)
+        batch_loss(model, pack(mixed_samples(), VOCABULARY, 8, 64))[0].backward()
+        loads[each] = torch.stack([layer.router.pending for layer in model.experts().values()])
+    assert len(chosen) == 2 * SIZE.num_layers
+    assert torch.equal(loads["none"], loads[how])
+
+
 @pytest.mark.parametrize("with_experts", [False, True])
 def test_packs_of_any_length_are_compiled_once(with_experts: bool) -> None:
-    """Rows, their length, samples in a row and labels all change; loss and gradients are those of plain blocks."""
+    """Rows, their length, samples in a row and labels all change, and rows are at times as long as the model is wide;
+    loss and gradients are those of plain blocks. Packs of one row, and looks without a gradient, are compiled once
+    more each."""
     torch._dynamo.reset()
     torch.manual_seed(0)
-    size = SIZE.model_copy(update={"experts": ExpertsConfig(num_experts=4 if with_experts else 1, every=2)})
+    experts = ExpertsConfig(num_experts=4 if with_experts else 1, every=2)
+    size = ModelConfig(num_layers=3, hidden_size=64, num_heads=2, ffn_size=96, experts=experts)
     model = Transformer(size, VOCABULARY.size).train()
     plain = Transformer(size, VOCABULARY.size).train()
     plain.load_state_dict(model.state_dict())
@@ -107,7 +174,7 @@ def test_packs_of_any_length_are_compiled_once(with_experts: bool) -> None:
     graphs = torch._dynamo.utils.counters["stats"]
     before, made, shapes = graphs["unique_graphs"], [], []
     samples = mixed_samples()
-    for count, row_length in ((4, 64), (4, 96), (3, 128), (2, 64), (5, 0)):  # a single row would be a graph of its own
+    for count, row_length in ((4, 64), (4, 96), (3, 128), (2, 64), (5, 0)):
         batch = pack(count * samples[: count + 2], VOCABULARY, 8, row_length)
         losses = [batch_loss(one, batch)[0] for one in (model, plain)]
         torch.testing.assert_close(*losses, rtol=1e-6, atol=0)
@@ -117,6 +184,19 @@ def test_packs_of_any_length_are_compiled_once(with_experts: bool) -> None:
         shapes.append((*batch.ids.shape, int(batch.sample.max()), len(batch.labels)))
     assert all(len(set(numbers)) > 2 for numbers in zip(*shapes, strict=True)), shapes
     assert made[-1] == made[0] > 0, made
+    assert 64 in shapes[0], shapes
+    for rows in ((1, 96), (2, 200), (1, 64)):
+        batch = pack(rows[0] * samples[: rows[0] + 2], VOCABULARY, 8, rows[1])
+        assert len(batch.ids) == 1
+        batch_loss(model, batch)[0].backward()
+        batch_loss(plain, batch)[0].backward()
+        made.append(graphs["unique_graphs"] - before)
+    for count, row_length in ((4, 64), (3, 128), (2, 64), (1, 64)):
+        with torch.no_grad():
+            batch_loss(model.eval(), pack(count * samples[: count + 2], VOCABULARY, 8, row_length))
+        model.train()
+        made.append(graphs["unique_graphs"] - before)
+    assert made == [made[0]] * 5 + [2 * made[0]] * 3 + [3 * made[0]] * 3 + [4 * made[0]], made
     for (name, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
         assert (ours.grad is None) == (theirs.grad is None), name
         if ours.grad is not None:

@@ -94,7 +94,7 @@ def test_rate_follows_the_schedule() -> None:
     [
         ([[0, 0], [0.5, 1]], "must rise from 0 to 1"),
         ([[0, 0], [0.7, 1], [0.5, 1], [1, 0]], "must rise from 0 to 1"),
-        ([[0, 1], [1, -1]], "must not be below 0"),
+        ([[0, 1], [1, -1]], "schedule.1.1: -1 should be greater than or equal to 0"),
     ],
 )
 def test_a_schedule_that_is_none_is_refused(schedule: list[list[float]], message: str) -> None:
