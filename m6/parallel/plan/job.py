@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil, prod
 from typing import Literal, TypeAlias
 
@@ -36,10 +36,14 @@ class Unit:
             for shape in self.shapes
         )
 
-    @property
+    @cached_property
     def whole(self) -> int:
         """Numbers when they are gathered."""
         return self.own * self.ranks
+
+
+unit = cache(Unit)
+"""The same one for the same weights: a search asks for them again and again."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,13 @@ class Job:
         """Of a block, what is gathered in float32."""
         width = self.model.hidden_size
         router = [(self.model.experts.num_experts, width)] if layer in self.sparse else []
-        return Unit(((width,), (width,), *router), self.axes.shard, EXACT)
+        return unit(((width,), (width,), *router), self.axes.shard, EXACT)
 
     def matrices(self, layer: int) -> Unit:
         """Of a block, but for experts."""
         width, inner = self.model.hidden_size, self.model.ffn_size
         ffn = [] if layer in self.sparse else [(inner, width), (width, inner)]
-        return Unit(((3 * width, width), (width, width), *ffn), self.axes.shard, MATRIX)
+        return unit(((3 * width, width), (width, width), *ffn), self.axes.shard, MATRIX)
 
     def experts(self) -> Unit:
         """Of a layer, those of one group."""
@@ -97,19 +101,20 @@ class Job:
         shapes = tuple((self.model.experts.num_experts // self.axes.experts, *side) for side in
                        ((inner, width), (width, inner)))  # fmt: skip
         fits = all(shape[0] % self.expert_shard == 0 for shape in shapes)
-        return Unit(shapes, self.expert_shard, MATRIX, side=0 if fits else 1)
+        return unit(shapes, self.expert_shard, MATRIX, 0 if fits else 1)
 
     def root(self) -> Unit:
         """All outside of blocks: the embedding, which is the output layer too, sides of pictures, the last norm."""
         width, sides = self.model.hidden_size, self.model.max_side + 1
         vision = parameters(self.model, self.vocab_size)["vision"]
         shapes = ((self.vocab_size, width), (sides, width), (sides, width), (width, vision // width), (width,))
-        return Unit(shapes, self.axes.shard, EXACT)
+        return unit(shapes, self.axes.shard, EXACT)
 
-    def units(self) -> list[Unit]:
-        """All, block by block."""
+    def units(self) -> list[tuple[Unit, int]]:
+        """All, each with the number of blocks that have one like it; the last is that outside of blocks."""
         found = []
-        for layer in range(self.model.num_layers):
-            found += [self.experts()] if layer in self.sparse else []
-            found += [self.norms(layer), self.matrices(layer)]
-        return [*found, self.root()]
+        dense = [layer for layer in range(self.model.num_layers) if layer not in self.sparse]
+        for layers in filter(None, (dense, self.sparse)):
+            found += [(self.norms(layers[0]), len(layers)), (self.matrices(layers[0]), len(layers))]
+        found += [(self.experts(), len(self.sparse))] if self.sparse else []
+        return [*found, (self.root(), 1)]

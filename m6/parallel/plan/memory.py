@@ -71,16 +71,14 @@ class Memory:
 
 def weights(job: Job) -> float:
     """Bytes of the weights on a rank."""
-    return float(EXACT * sum(unit.own for unit in job.units()))
+    return float(EXACT * sum(unit.own * number for unit, number in job.units()))
 
 
 def optimizer(job: Job) -> float:
     """Bytes of the states of the optimizers."""
     if not job.muon:
         return 2 * weights(job)
-    matrices = sum(job.matrices(layer).own for layer in range(job.model.num_layers))
-    matrices += job.experts().own * len(job.sparse) if job.sparse else 0
-    return 2 * weights(job) - EXACT * matrices
+    return 2 * weights(job) - EXACT * sum(unit.own * number for unit, number in job.units() if unit.gathered == MATRIX)
 
 
 def memory(job: Job) -> Memory:

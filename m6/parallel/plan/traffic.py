@@ -40,14 +40,26 @@ class Flow:
         return self.bytes * (self.ranks - 1) / self.ranks * (2 if self.kind == "all_reduce" else 1)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Matrices of one shape that Muon turns together, `count` in all ranks of the axis; each of them has some rows.
+    Without an axis a rank has them whole."""
+
+    rows: int
+    columns: int
+    axis: str
+    ranks: int
+    count: int
+
+
 def flows(job: Job, rank: int = 0) -> list[Flow]:
     """All of a step; what is exchanged within one rank is left out. Muon's are those of `rank`, and tokens go to all
     experts alike."""
     found: Counter[tuple[str, str]] = Counter()
     calls: Counter[tuple[str, str]] = Counter()
-    for kind, axis, count in (*_weights(job), *_tokens(job), *(_muon(job, rank) if job.muon else ())):
-        found[kind, axis] += count
-        calls[kind, axis] += 1
+    for kind, axis, count, times in (*_weights(job), *_tokens(job), *_muon(job, rank)):
+        found[kind, axis] += count * times
+        calls[kind, axis] += times
     sizes = {"shard": job.axes.shard, "replicate": job.axes.replicate,
              "experts": job.axes.experts, "expert_shard": job.expert_shard}  # fmt: skip
     return [
@@ -57,37 +69,49 @@ def flows(job: Job, rank: int = 0) -> list[Flow]:
     ]
 
 
-def _weights(job: Job) -> Iterator[tuple[str, str, float]]:
-    units, experts = job.units(), job.experts() if job.sparse else None
-    for unit in units:
-        axis = "expert_shard" if unit == experts else "shard"
-        stays = unit is units[-1] or not job.parallel.reshard_after_forward
-        for _ in range(job.parallel.accumulate):
-            for _ in range(1 if stays else 2):
-                yield "all_gather", axis, unit.gathered * unit.whole
-            yield "reduce_scatter", axis, EXACT * unit.whole
-        yield "all_reduce", "replicate", EXACT * unit.own
+def _weights(job: Job) -> Iterator[tuple[str, str, float, int]]:
+    """Kind, axis, bytes of one, and how many."""
+    experts, times = job.experts() if job.sparse else None, job.parallel.accumulate
+    for unit, number in job.units():
+        axis = "expert_shard" if unit is experts else "shard"
+        stays = unit is job.root() or not job.parallel.reshard_after_forward
+        yield "all_gather", axis, unit.gathered * unit.whole, number * times * (1 if stays else 2)
+        yield "reduce_scatter", axis, EXACT * unit.whole, number * times
+        yield "all_reduce", "replicate", EXACT * unit.own, number
 
 
-def _tokens(job: Job) -> Iterator[tuple[str, str, float]]:
-    for _ in job.sparse * job.parallel.accumulate:
-        yield "all_to_all", "experts", 8 * job.model.experts.num_experts
-        for _ in range(4):
-            yield "all_to_all", "experts", MATRIX * job.slots() * job.model.hidden_size
+def _tokens(job: Job) -> Iterator[tuple[str, str, float, int]]:
+    times = len(job.sparse) * job.parallel.accumulate
+    yield "all_to_all", "experts", 8 * job.model.experts.num_experts, times
+    yield "all_to_all", "experts", MATRIX * job.slots() * job.model.hidden_size, 4 * times
 
 
-def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float]]:
-    """Rows of all matrices of one shape, some of them at once; each matrix is turned by one rank."""
+def turns(job: Job) -> Iterator[Turn]:
+    """What Muon turns in a step, some matrices at once; nothing without Muon."""
+    if not job.muon:
+        return
     alike = Counter((shape, "shard") for layer in range(job.model.num_layers) for shape in job.matrices(layer).shapes)
-    if job.sparse and job.experts().side == 1:
-        for count, *shape in job.experts().shapes:
+    whole: Counter[tuple[tuple[int, ...], str]] = Counter()
+    for count, *shape in job.experts().shapes if job.sparse else ():
+        if job.experts().side == 1:
             alike[tuple(shape), "expert_shard"] += count * len(job.sparse)
-    for ((rows, columns), axis), number in alike.items():
-        ranks = job.axes.shard if axis == "shard" else job.expert_shard
-        own, place = ceil(rows / ranks), rank % ranks if axis == "shard" else rank % job.axes.shard // job.axes.experts
-        mine = max(0, min(own, rows - place * own))
-        most = max(1, MUON_ELEMENTS // (own * columns))
+        else:
+            whole[tuple(shape), ""] += count // job.expert_shard * len(job.sparse)
+    sizes = {"shard": job.axes.shard, "expert_shard": job.expert_shard, "": 1}
+    for ((rows, columns), axis), number in (*alike.items(), *whole.items()):
+        most = max(1, MUON_ELEMENTS // (ceil(rows / sizes[axis]) * columns))
         for start in range(0, number, most):
-            together = min(most, number - start)
-            yield "all_to_all", axis, EXACT * together * mine * columns
-            yield "all_to_all", axis, EXACT * len(range(place, together, ranks)) * rows * columns
+            yield Turn(rows, columns, axis, sizes[axis], min(most, number - start))
+
+
+def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float, int]]:
+    """Rows of the matrices of a turn to the ranks that turn them, and back; each matrix is turned by one rank."""
+    for turn in turns(job):
+        if not turn.axis:
+            continue
+        own = ceil(turn.rows / turn.ranks)
+        place = rank % turn.ranks if turn.axis == "shard" else rank % job.axes.shard // job.axes.experts
+        mine = max(0, min(own, turn.rows - place * own))
+        yield "all_to_all", turn.axis, EXACT * turn.count * mine * turn.columns, 1
+        owned = len(range(place, turn.count, turn.ranks))
+        yield "all_to_all", turn.axis, EXACT * owned * turn.rows * turn.columns, 1
