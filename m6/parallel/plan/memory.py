@@ -122,19 +122,22 @@ def _moments(job: Job) -> Iterator[dict[str, float | str]]:
     activations = beside + tokens * sum(kept(job, layer) for layer in range(model.num_layers))
     output = EXACT * job.vocab_size * model.hidden_size  # the gradient of the embedding as an output layer
     outside = root.gathered * root.whole + output
-    stays = 0 if job.parallel.reshard_after_forward else sum(unit.gathered * unit.whole for unit in _blocks(job))
+    kept_whole = not job.parallel.reshard_after_forward
+    stays = sum(MATRIX * unit.whole for unit in _blocks(job)) if kept_whole else 0
+    first = job.parallel.accumulate == 1  # else the gradients of the micro-batches before are there
     chunk = min(tokens, max(256, LOGITS // job.vocab_size))
+    gradients = 0.0 if first else weights(job)
     yield {
         "moment": "logits",
+        "gradients": gradients,
         "activations": activations,
         "gathered": outside + stays,
         "buffers": LOGIT_BYTES * chunk * job.vocab_size + output,
     }
-    gradients = 0.0
     units = [(layer, unit) for layer in reversed(range(model.num_layers)) for unit in _of_block(job, layer)]
     for (layer, unit), (_, following) in zip(units, [*units[1:], (-1, None)], strict=True):
-        ahead = MATRIX * following.whole if following and not stays else 0
-        block = 0 if stays else MATRIX * sum(each.whole for each in _of_block(job, layer))
+        ahead = MATRIX * following.whole if following and not kept_whole else 0
+        block = 0 if kept_whole else MATRIX * sum(each.whole for each in _of_block(job, layer))
         common = {"gradients": gradients}
         yield common | {
             "moment": "compute",
@@ -149,9 +152,10 @@ def _moments(job: Job) -> Iterator[dict[str, float | str]]:
             "activations": activations if last else activations - tokens * kept(job, layer) / 2,
             "gathered": outside + stays + block + ahead + (MATRIX + EXACT) * unit.whole,
         }
-        gradients += EXACT * unit.own
+        gradients += EXACT * unit.own if first else 0
+        stays -= MATRIX * unit.whole if kept_whole else 0
     whole = EXACT * root.whole
-    gradients += EXACT * root.own
+    gradients += EXACT * root.own if first else 0
     yield {"moment": "embedding", "gradients": gradients, "activations": activations, "gathered": outside + 2 * whole}
     turned = max((min(MUON_ELEMENTS, count) for count in _muon_elements(job)), default=0) if job.muon else 0
     yield {"moment": "update", "gradients": gradients, "buffers": MUON_COPIES * EXACT * turned}
