@@ -42,7 +42,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Turn:
-    """Matrices of one shape that Muon turns together, `count` in all ranks of the axis; each of them has some rows.
+    """Matrices of one shape that Muon turns together, `times` over; each rank of the axis has some rows of all `count`.
     Without an axis a rank has them whole."""
 
     rows: int
@@ -50,6 +50,7 @@ class Turn:
     axis: str
     ranks: int
     count: int
+    times: int
 
 
 def flows(job: Job, rank: int = 0) -> list[Flow]:
@@ -100,8 +101,9 @@ def turns(job: Job) -> Iterator[Turn]:
     sizes = {"shard": job.axes.shard, "expert_shard": job.expert_shard, "": 1}
     for ((rows, columns), axis), number in (*alike.items(), *whole.items()):
         most = max(1, MUON_ELEMENTS // (ceil(rows / sizes[axis]) * columns))
-        for start in range(0, number, most):
-            yield Turn(rows, columns, axis, sizes[axis], min(most, number - start))
+        for count, times in ((most, number // most), (number % most, 1)):
+            if count and times:
+                yield Turn(rows, columns, axis, sizes[axis], count, times)
 
 
 def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float, int]]:
@@ -112,6 +114,6 @@ def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float, int]]:
         own = ceil(turn.rows / turn.ranks)
         place = rank % turn.ranks if turn.axis == "shard" else rank % job.axes.shard // job.axes.experts
         mine = max(0, min(own, turn.rows - place * own))
-        yield "all_to_all", turn.axis, EXACT * turn.count * mine * turn.columns, 1
+        yield "all_to_all", turn.axis, EXACT * turn.count * mine * turn.columns, turn.times
         owned = len(range(place, turn.count, turn.ranks))
-        yield "all_to_all", turn.axis, EXACT * owned * turn.rows * turn.columns, 1
+        yield "all_to_all", turn.axis, EXACT * owned * turn.rows * turn.columns, turn.times
