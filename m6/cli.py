@@ -41,6 +41,7 @@ With a trained run:
 
 Before any of it:
   m6 show [SIZE]            what a model is made of and what it costs
+  m6 plan SIZE --gpus N     what training it takes: memory, traffic, days; and the mesh that suits
 
   m6 VERB --help            what a verb does, and its flags
   m6 --version
@@ -89,7 +90,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _verb(verb: str, words: list[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
-        "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show
+        "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show,
+        "plan": _plan,
     }  # fmt: skip
     if verb in verbs:
         return verbs[verb](words)
@@ -210,6 +212,13 @@ def _export(words: list[str]) -> int:
     from m6.export import HELP, export
 
     print(HELP if _asks_help(words) else export(words))
+    return 0
+
+
+def _plan(words: list[str]) -> int:
+    from m6.plan import HELP, plan
+
+    print(HELP if _asks_help(words) else plan(words))
     return 0
 
 

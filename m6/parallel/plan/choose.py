@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from math import isqrt
 from typing import Literal, TypeAlias
 
 from m6.config import UserError
@@ -141,6 +142,8 @@ def meshes(wish: Wish) -> list[ParallelConfig]:
     """All axes for the GPUs. UserError if there are none."""
     world, num_experts = wish.world, wish.model.experts.num_experts
     named = {name: wish.named[name] for name in ("replicate", "shard", "experts") if wish.named.get(name)}
+    if num_experts == 1 and named.get("experts", 1) > 1:
+        raise UserError(f"--parallel.experts {named['experts']}: this model has no experts")
     for name, value in named.items():
         whole, what = (num_experts, "experts of a layer") if name == "experts" else (world, "GPUs")
         if whole % value:
@@ -187,4 +190,5 @@ def micro_batches(wish: Wish) -> list[tuple[int, int]]:
 
 def divisors(number: int) -> list[int]:
     """Of a number, in order."""
-    return [each for each in range(1, number + 1) if number % each == 0]
+    small = [each for each in range(1, isqrt(number) + 1) if number % each == 0]
+    return sorted({*small, *(number // each for each in small)})

@@ -6,6 +6,7 @@ moves 300 each way. Memory is what CUDA says is there, in GiB, which is a little
 
 from __future__ import annotations
 
+from math import inf
 from typing import Self
 
 from pydantic import model_validator
@@ -30,8 +31,8 @@ class GPU(Config):
     @model_validator(mode="after")
     def _all_are_there(self) -> Self:
         for name, value in self:
-            if value <= 0:
-                raise ValueError(f"{name} {value:g} must be above 0")
+            if not 0 < value < inf:
+                raise ValueError(f"{name} {value:g} must be above 0, and a number")
         return self
 
 
@@ -85,6 +86,6 @@ class Efficiency(Config):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name):g} must be above 0 and at most 1")
         for name in ("latency", "hop"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} {getattr(self, name):g} must not be below 0 seconds")
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} {getattr(self, name):g} must be seconds from 0 on")
         return self
