@@ -41,7 +41,7 @@ With a trained run:
 
 Before any of it:
   m6 show [SIZE]            what a model is made of and what it costs
-  m6 plan SIZE --gpus N     what training it takes: memory, traffic, days; and the mesh that suits
+  m6 plan SIZE --gpus N     what training it on many GPUs takes
 
   m6 VERB --help            what a verb does, and its flags
   m6 --version
@@ -64,9 +64,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some takes a tenth of the help's time
     from m6.config import UserError
+    from m6.run import EndedError
 
     try:
         return _verb(words[0], words[1:])
+    except EndedError as ended:
+        if str(ended):
+            print(f"m6: {ended}" if ended.code else ended, file=sys.stderr, flush=True)
+        return ended.code
     except UserError as error:
         if os.environ.get("RANK", "0") != "0" and not error.of_one_rank:
             return 2  # the first process tells it
@@ -208,17 +213,17 @@ def _show(words: list[str]) -> int:
     return 0
 
 
-def _export(words: list[str]) -> int:
-    from m6.export import HELP, export
-
-    print(HELP if _asks_help(words) else export(words))
-    return 0
-
-
 def _plan(words: list[str]) -> int:
     from m6.plan import HELP, plan
 
     print(HELP if _asks_help(words) else plan(words))
+    return 0
+
+
+def _export(words: list[str]) -> int:
+    from m6.export import HELP, export
+
+    print(HELP if _asks_help(words) else export(words))
     return 0
 
 

@@ -17,9 +17,9 @@ from m6.config import Config, UserError, nearest
 from m6.model.flops import TRAINING, flops_per_token
 from m6.model.sizes import SIZES, Size
 from m6.parallel.plan.choose import CHECKPOINTING, Choice, Wish, choose, leanest, remedies
-from m6.parallel.plan.hardware import ASSUMED_MFU, GPU, GPUS, SOURCES, Efficiency
+from m6.parallel.plan.hardware import GPU, GPUS, SOURCES, Efficiency, assumed_mfu
 from m6.parallel.plan.memory import CONTEXT, FRAGMENTS
-from m6.parallel.plan.step_time import flow_seconds, inside, part_of
+from m6.parallel.plan.time import flow_seconds, inside, part_of
 from m6.parallel.plan.traffic import flows
 from m6.plan_page import page
 from m6.show import changed, count, find
@@ -33,27 +33,28 @@ PAPER = {"samples_per_second": 1440, "length": 272, "gpus": 128, "size": "100b",
 OTHERS = 3
 _ASSUMED = Efficiency()
 HELP = f"""\
-m6 plan SIZE | RECIPE | RUN --gpus N --gpu GPU [...]: memory, traffic, time and cost of a training, and its mesh.
+m6 plan SIZE | RECIPE | RUN --gpus N [--gpu GPU] [...]: memory, traffic, time and cost of a training, and its mesh.
 
 SIZE is {", ".join(SIZES)}.
-GPU is {", ".join(GPUS)}, or a JSON file.
+GPU is {", ".join(GPUS)}, or a JSON file; a100-80g if none is named.
   --gpus N                  GPUs, all alike; this many processes
   --gpus-per-node N         of them in one machine ({PER_NODE}, or all if they are fewer)
-  --gpu.memory-gib X ...    a row of your own, or one of the table changed: memory-gib, tflops, memory-bandwidth,
-                            node-bandwidth, network-bandwidth, the last three in GB/s one way
+  --gpu.memory-gib X ...    a GPU of your own: tflops, memory-bandwidth, node-bandwidth, network-bandwidth (GB/s one
+                            way); what is not given is that of --gpu
   --length N                tokens of a text, which is a row of a batch (1024, or the recipe's row_length)
   --samples-per-step N      texts of a step on all GPUs, or
   --tokens-per-step N       tokens at the least, filled up to as many texts for each GPU ({TOKENS_PER_STEP:,})
   --corpus-tokens N         read once ({CORPUS_TOKENS:,.0f}, the paper's corpus)
   --price X                 dollars for a GPU and hour
   --vocabulary N            text entries and image codes together
+  --dry-run                 the training code itself on one such rank, with fake tensors, beside it: some minutes
   --json                    the same as JSON
 
 What a training reaches of what GPUs can do, assumed until it is measured:
-  --mfu X                   share of the peak FLOP/s while nobody waits ({ASSUMED_MFU["dense"]}, with experts \
-{ASSUMED_MFU["experts"]}), as `mfu_datasheet`
-                            in the metrics of a run on one GPU
+  --mfu X                   share of the peak FLOP/s while nobody waits (0.4; 0.25 for widths below 2,048), as
+                            `mfu_datasheet` in the metrics of a run on one GPU
   --link-share X            share of the links' bandwidth ({_ASSUMED.link_share})
+  --hidden X                share of gathering weights that computation hides ({_ASSUMED.hidden})
   --latency X, --hop X      seconds that a collective takes at the least ({_ASSUMED.latency:g}), and more for each \
 further rank ({_ASSUMED.hop:g})
 
@@ -83,8 +84,8 @@ class Request:
 
 def plan(words: Sequence[str]) -> str:
     """The page or the JSON for the words of a command line. UserError for what is unknown or does not divide."""
-    request = parse([word for word in words if word != "--json"])
-    facts = describe(request)
+    request = parse([word for word in words if word not in ("--json", "--dry-run")])
+    facts = describe(request, dry="--dry-run" in words)
     return json.dumps(facts, ensure_ascii=False, indent=1) if "--json" in words else page(facts)
 
 
@@ -113,7 +114,6 @@ def parse(words: Sequence[str]) -> Request:
         raise UserError(f"--{others[0]} is nothing that m6 plan takes; `m6 plan --help` lists what it does")
     recipe = recipe.override(changes)
     size = changed(size, recipe.model, numbers.get("vocabulary", 0))
-    kind = "experts" if any(map(recipe.model.has_experts, range(recipe.model.num_layers))) else "dense"
     length = numbers.get("length", 1024 if alone[0] in SIZES else recipe.pretrain.data.row_length)
     wish = Wish(
         model=recipe.model,
@@ -124,7 +124,7 @@ def parse(words: Sequence[str]) -> Request:
         length=length,
         samples=_samples(world, length, numbers),
         muon=recipe.pretrain.loop.optimizer.muon_learning_rate > 0,
-        efficiency=Efficiency(**{"mfu": ASSUMED_MFU[kind]} | shares),
+        efficiency=Efficiency(**{"mfu": assumed_mfu(recipe.model)} | shares),
         named=_named(named),
         checkpointing=checkpointing,
         rows=numbers.get("rows", 0),
@@ -135,18 +135,11 @@ def parse(words: Sequence[str]) -> Request:
 def _gpu(given: dict[str, str]) -> tuple[str, GPU]:
     """The GPU that flags name or describe, which are taken out of them."""
     own = {name.removeprefix("gpu."): given.pop(name) for name in list(given) if name.startswith("gpu.")}
-    name = given.pop("gpu", "")
-    if name in GPUS:
-        return (f"{name}, changed" if own else name), GPUS[name].override(own)
-    if name.endswith(".json"):
-        return name, GPU.read(Path(name)).override(own)
-    if name or not own:
-        raise UserError(f"--gpu: no GPU {name!r}{nearest(name, GPUS)}, a JSON file, or --gpu.{' --gpu.'.join(_fields())}")
-    return "a GPU of your own", GPU(**own)
-
-
-def _fields() -> list[str]:
-    return [field.replace("_", "-") for field in GPU.model_fields]
+    name = given.pop("gpu", "a100-80g")
+    if name not in GPUS and not name.endswith(".json"):
+        raise UserError(f"--gpu: no GPU {name!r}{nearest(name, GPUS)}, or a JSON file of {', '.join(GPU.model_fields)}")
+    gpu = GPUS[name] if name in GPUS else GPU.read(Path(name))
+    return (f"{name}, changed" if own else name), gpu.override(own)
 
 
 def _positive(flag: str, text: str) -> float:
@@ -191,8 +184,8 @@ def _named(given: dict[str, str]) -> dict[str, int]:
     return {name: int(values[name]) for name in given if name in values}
 
 
-def describe(request: Request) -> dict[str, Any]:
-    """Every number that is shown, as plain values."""
+def describe(request: Request, dry: bool = False) -> dict[str, Any]:
+    """Every number that is shown, as plain values; with `dry`, those of a dry run too."""
     wish = request.wish
     found = choose(wish, 1 + OTHERS)
     best = found[0] if found else leanest(wish)
@@ -211,6 +204,8 @@ def describe(request: Request) -> dict[str, Any]:
     }
     if request.size is SIZES[str(PAPER["size"])]:
         facts["paper"] = _paper(wish)
+    if dry:
+        facts["dry_run"] = _dry_run(best)
     return facts
 
 
@@ -272,3 +267,18 @@ def _paper(wish: Wish) -> dict[str, Any]:
     per_token = TRAINING * sum(flops_per_token(wish.model, wish.vocab_size, PAPER["length"], causal=True).values())  # type: ignore[arg-type]
     peak = GPUS["a100-80g"].tflops * 1e12 * PAPER["gpus"]  # type: ignore[operator]
     return {**PAPER, "tokens_per_second": tokens, "mfu": tokens * per_token / peak}
+
+
+def _dry_run(choice: Choice) -> dict[str, Any]:
+    from m6.train.config import LoopConfig
+    from m6.train.dry_run import dry_run
+
+    job = choice.job
+    loop = LoopConfig().override({"checkpointing": job.checkpointing})
+    loop = loop if job.muon else loop.override({"optimizer.muon_learning_rate": 0.0})
+    real = dry_run(job.model, job.vocab_size, job.world, job.parallel, loop, job.rows, job.length)
+    traffic = [
+        {"kind": what.kind, "axis": what.group, "calls": sent.calls, "bytes": sent.bytes}
+        for what, sent in real.traffic.items()
+    ]
+    return {**vars(real), "traffic": traffic, "planned_peak": choice.memory.tensors}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from m6.show import columns, in_bytes, short
@@ -26,11 +27,11 @@ MOMENTS = {
 SECONDS = {
     "products": "forward and backward",
     "again": "computed again by checkpointing",
-    "weights": "weights gathered, gradients added up: hidden behind the two above",
+    "weights": "weights gathered, gradients added up: most of it while the two above go on",
     "tokens": "tokens to experts and back: all wait",
     "update": "clipping, optimizers, and what Muon sends: all wait",
-    "step": "if all that can be hidden is",
-    "step_in_turn": "if nothing is",
+    "step": "all of it, less what is hidden",
+    "step_in_turn": "if nothing is hidden",
 }
 
 
@@ -41,9 +42,11 @@ def page(facts: dict[str, Any]) -> str:
     heading = f"{facts['name']} ({facts['about']}) on {facts['gpus']} x {facts['gpu']['name']}, {nodes} "
     heading += f"node{'s' if nodes > 1 else ''} of {facts['gpus_per_node']}"
     verdict = [heading] if facts["fits"] else [heading, *_refusal(facts)]
-    parts = [verdict, _mesh(chosen), _memory(facts), _traffic(chosen), _time(chosen), _result(facts)]
+    parts = [verdict, _mesh(facts), _memory(facts), _traffic(chosen), _time(chosen), _result(facts)]
     if facts["others"]:
         parts.append(_others(facts["others"]))
+    if "dry_run" in facts:
+        parts.append(_dry(facts))
     return "\n\n".join("\n".join(part) for part in [*parts, _closing(facts)] if part)
 
 
@@ -55,7 +58,9 @@ def _refusal(facts: dict[str, Any]) -> list[str]:
     ]
     for words, choice in facts["would_fit"].items():
         lines.append(f"It would fit with {words}: {in_bytes(choice['device_bytes'])}, {_axes(choice)}.")
-    return lines if facts["would_fit"] else [*lines, "No GPU of the table and no number of GPUs that was tried would do."]
+    return (
+        lines if facts["would_fit"] else [*lines, "No GPU of the table and no number of GPUs that was tried would do."]
+    )
 
 
 def _axes(choice: dict[str, Any]) -> str:
@@ -64,7 +69,8 @@ def _axes(choice: dict[str, Any]) -> str:
     return f"{shared}, experts {mesh['experts']}, checkpointing {choice['checkpointing']}"
 
 
-def _mesh(chosen: dict[str, Any]) -> list[str]:
+def _mesh(facts: dict[str, Any]) -> list[str]:
+    chosen = facts["plan"]
     mesh, accumulate = chosen["mesh"], chosen["accumulate"]
     freed = "freed after the forward" if chosen["reshard_after_forward"] else "kept until the backward"
     rows: list[Row] = [
@@ -77,19 +83,21 @@ def _mesh(chosen: dict[str, Any]) -> list[str]:
     ]
     flags = {
         "parallel.replicate": mesh["replicate"],
-        "parallel.shard": mesh["shard"],
         "parallel.experts": mesh["experts"],
         "parallel.accumulate": accumulate,
-        "parallel.reshard_after_forward": str(chosen["reshard_after_forward"]).lower(),
+        "parallel.reshard_after_forward": chosen["reshard_after_forward"],
         "loop.checkpointing": chosen["checkpointing"],
     }
-    words = [f"--pretrain.{name} {value}" for name, value in flags.items()]
+    plain = {"parallel.replicate": 1, "parallel.experts": 1, "parallel.accumulate": 1}
+    plain |= {"parallel.reshard_after_forward": True, "loop.checkpointing": "none"}
+    words = [f"--pretrain.{name} {str(value).lower()}" for name, value in flags.items() if value != plain[name]]
+    nodes = f"--nnodes {facts['gpus'] // facts['gpus_per_node']} --nproc-per-node {facts['gpus_per_node']}"
     return [
         *columns(rows, words=True),
         f"checkpointing {chosen['checkpointing']}; gathered weights of a block are {freed}",
-        f"m6 pretrain ... {' '.join(words[:3])}",
-        f"  {' '.join(words[3:])}",
-    ]
+        *textwrap.wrap(f"torchrun {nodes} -m m6.cli pretrain ... {' '.join(words)}", 118, subsequent_indent="  ",
+                       break_on_hyphens=False),
+    ]  # fmt: skip
 
 
 def _memory(facts: dict[str, Any]) -> list[str]:
@@ -142,7 +150,9 @@ def _result(facts: dict[str, Any]) -> list[str]:
 
 
 def _others(others: list[dict[str, Any]]) -> list[str]:
-    rows: list[Row] = [("other meshes", "shard", "experts", "texts", "accumulate", "checkpointing", "memory", "tokens/s")]
+    rows: list[Row] = [
+        ("other meshes", "shard", "experts", "texts", "accumulate", "checkpointing", "memory", "tokens/s")
+    ]
     rows += [
         (
             f"replicate {other['mesh']['replicate']:,}",
@@ -159,6 +169,19 @@ def _others(others: list[dict[str, Any]]) -> list[str]:
     return columns(rows)
 
 
+def _dry(facts: dict[str, Any]) -> list[str]:
+    dry = facts["dry_run"]
+    planned = {(flow["kind"], flow["axis"]): flow["bytes"] for flow in facts["plan"]["traffic"]}
+    rows: list[Row] = [("dry run", "planned", "counted")]
+    rows.append(("tensors at the peak", in_bytes(dry["planned_peak"]), in_bytes(dry["peak"])))
+    for sent in dry["traffic"]:
+        if (expected := planned.get((sent["kind"], sent["axis"]))) is not None:
+            rows.append(
+                (f"{sent['kind'].replace('_', '-')}, {sent['axis']}", in_bytes(expected), in_bytes(sent["bytes"]))
+            )
+    return [*columns(rows), f"in {dry['seconds']:.0f} s and {dry['host_gib']:.2f} GiB here"]
+
+
 def _closing(facts: dict[str, Any]) -> list[str]:
     efficiency, gpu = facts["efficiency"], facts["gpu"]
     how = "assumed" if efficiency["mfu_assumed"] else "as given"
@@ -167,5 +190,5 @@ def _closing(facts: dict[str, Any]) -> list[str]:
         f"{efficiency['link_share']:.0%} of {gpu['node_bandwidth']:g} GB/s in a node and {gpu['network_bandwidth']:g} "
         "between nodes.",
         f"The GPU: {gpu['source']}.",
-        "Texts alone, all of one length; every expert gets as many tokens as any other. `m6 plan --help`, docs/en/plan.md.",
+        "Texts alone, all of one length; every expert gets as many tokens as any other. See docs/en/plan.md.",
     ]

@@ -57,7 +57,7 @@ def show(words: Sequence[str]) -> str:
         raise UserError(f"m6 show takes one size, recipe or run folder, got {' '.join(alone)}")
     length = count("length", given.pop("length", "1024"))
     vocabulary = count("vocabulary", given.pop("vocabulary")) if "vocabulary" in given else 0
-    sizes = {name: _chosen(name, given, vocabulary) for name in alone or SIZES}
+    sizes = {name: sized(name, given, vocabulary, "show") for name in alone or SIZES}
     facts = {name: describe(size, length, marked=size is SIZES.get(name)) for name, size in sizes.items()}
     if "--json" in words:
         return json.dumps(facts[alone[0]] if alone else facts, ensure_ascii=False, indent=1)
@@ -77,19 +77,21 @@ def find(name: str) -> tuple[Size, Recipe]:
     if name in SIZES:
         return SIZES[name], Recipe(model=SIZES[name].model)
     if name not in recipe_names() and not name.endswith(".py") and not is_run_folder(name):
-        raise UserError(f"no size, recipe or run folder {name!r}{nearest(name, dict.fromkeys([*SIZES, *recipe_names()]))}")
+        raise UserError(
+            f"no size, recipe or run folder {name!r}{nearest(name, dict.fromkeys([*SIZES, *recipe_names()]))}"
+        )
     recipe = named(name)
     trained = read_done(name, "pretrain") if is_run_folder(name) else None
     most = recipe.tokenizer.vocab_size + recipe.vqgan.model.num_codes  # a small corpus may give fewer
     return Size("as the recipe or run has it", recipe.model, (trained or {}).get("vocabulary", most)), recipe
 
 
-def _chosen(name: str, given: dict[str, str], vocabulary: int) -> Size:
-    """The size of a name with the changes that flags give."""
+def sized(name: str, given: dict[str, str], vocabulary: int, verb: str) -> Size:
+    """The size of a name with the changes that flags give. UserError for what is no size, or no change of a model."""
     size, recipe = find(name)
-    changes = flags.values(given, recipe, "show")
+    changes = flags.values(given, recipe, verb)
     if others := [field for field in changes if not field.startswith("model.")]:
-        raise UserError(f"--{others[0]}: m6 show counts the model alone, give --model.field, --length or --vocabulary")
+        raise UserError(f"--{others[0]}: m6 {verb} takes fields of the model alone; see `m6 {verb} --help`")
     return changed(size, recipe.override(changes).model, vocabulary)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +60,6 @@ def shard(model: nn.Module, ranks: Ranks, dtype: torch.dtype = torch.float32) ->
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
-    model.register_forward_hook(_touch_pictures)
 
 
 def add_up_copies(model: nn.Module, now: bool) -> None:
@@ -92,24 +90,6 @@ def _exact_parts(block: nn.Module) -> Iterator[nn.Module]:
     yield from (block.attention_norm, block.ffn_norm)  # type: ignore[misc]
     if isinstance(block.ffn, MixtureOfExperts):
         yield block.ffn.router
-
-
-def _touch_pictures(model: nn.Module, _: Any, hidden: Tensor) -> Tensor:
-    """A rank without pictures gives zeros to the gradients of what reads them: all ranks sum the same tensors."""
-    weights = [weight for weight in model.patch_embedding.parameters() if weight.requires_grad]  # type: ignore[union-attr]
-    touched: Tensor = _Touch.apply(hidden, *weights)
-    return touched
-
-
-class _Touch(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, *weights: Tensor) -> Tensor:
-        ctx.weights = [(weight.shape, weight.dtype) for weight in weights]
-        return hidden.view_as(hidden)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        return gradient, *(gradient.new_zeros(shape, dtype=dtype) for shape, dtype in ctx.weights)
 
 
 def local(tensor: Tensor) -> Tensor:

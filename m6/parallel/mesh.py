@@ -23,6 +23,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from m6.config import UserError
 from m6.parallel.config import ParallelConfig
+from m6.parallel.watchdog import Place
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ class Ranks:
     """Whether there is a process group; one of a single process is one too."""
     group: dist.ProcessGroup | None = None
     """What small things are exchanged over; None is the group that all have joined."""
+    place: Place = field(default_factory=Place, compare=False, repr=False)
+    """Where this rank is, for its watchdog."""
 
     @classmethod
     def of(cls, config: ParallelConfig, device: str) -> Self:
@@ -86,6 +89,10 @@ class Ranks:
             whole = self.dense if set(axes) <= {"replicate", "shard"} else self.spread
             self._parts[axes] = whole[axes]
         return self._parts[axes]
+
+    def at(self, phase: str, step: int | None = None) -> None:
+        """Notes what this rank begins to do."""
+        self.place.move(phase, step)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, on each of them; without gradient."""

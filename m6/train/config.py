@@ -52,6 +52,7 @@ class LoopConfig(Config):
         "log_every",
         "heldout_every",
         "heldout_batches",
+        "max_skipped",
     )
 
     num_steps: int = 1000
@@ -68,6 +69,8 @@ class LoopConfig(Config):
     """Updates between two rows that also tell the loss on held-out documents, a multiple of log_every; 0 for none."""
     heldout_batches: int = 8
     """Batches of held-out documents for that loss, always the same."""
+    max_skipped: int = 10
+    """Updates in all that are skipped because the loss or a gradient is no number; the next one stops the training."""
     num_workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: int = 0
@@ -109,10 +112,14 @@ class LoopConfig(Config):
 class VQGANStage(Config):
     """The image tokenizer and its training."""
 
+    may_change: ClassVar[tuple[str, ...]] = ("max_skipped",)
+
     model: VQGANConfig = VQGANConfig()
     """Its shape."""
     batch_size: int = 32
     """Pictures in one step."""
+    max_skipped: float = 0.01
+    """Share of the pictures so far that may be unusable, as those that do not decode; a few always may."""
     loop: LoopConfig = LoopConfig()
     """Its training."""
 

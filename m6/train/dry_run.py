@@ -7,7 +7,7 @@ asks for, with their bytes.
     dry_run(SIZES["10b"].model, 21_128, world=64)
 
 Computed is as on a GPU: in bfloat16, with attention that keeps no scores. All numbers that the host reads from the
-device are made up: losses are 1, and every expert gets as many tokens as any other.
+device are made up: losses are 0, and every expert gets as many tokens as any other.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from m6.data.packing import Batch, pack
+from m6.data.config import DataConfig
+from m6.data.loader import Steps
+from m6.data.packing import Batch
 from m6.data.sample import Branch, Sample, Text
+from m6.data.unusable import Skipped
 from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
 from m6.parallel.config import ParallelConfig
@@ -72,11 +75,11 @@ class DryRanks(Ranks):
 
 
 class MadeUp(Ledger):
-    """A ledger of fake tensors: every number that the host reads is 1."""
+    """A ledger of fake tensors: every number that the host reads is 0."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
-            return 1.0 if args[0].is_floating_point() else 1
+            return 0.0 if args[0].is_floating_point() else 0
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
@@ -132,15 +135,32 @@ def named_groups(ranks: Ranks) -> dict[str, str]:
     return names
 
 
+class Texts:
+    """Stands for a mixture: `rows` texts of `length` tokens for each who asks."""
+
+    def __init__(self, vocabulary: Vocabulary, rows: int, length: int) -> None:
+        self.config = DataConfig(row_length=length)
+        text = Text(tuple(range(vocabulary.text_size - length + 1, vocabulary.text_size)))
+        self._samples = [Sample(str(row), (), (Branch("language_modelling", (), text),)) for row in range(rows)]
+
+    def part(self, step: int, part: int, parts: int) -> tuple[list[Sample], list[Skipped]]:
+        """As of `Mixture`."""
+        return self._samples, []
+
+    def num_drawn(self, step: int) -> int:
+        """As of `Mixture`."""
+        return step
+
+
 def text_task(
     model: Transformer, ranks: Ranks, rows: int, length: int, ledger: Ledger
 ) -> tuple[Task[Batch], list[int]]:
     """Language modelling on the same texts in every step; and what is held when each step begins, which is filled in
-    as they do. The ledger begins anew with the last step."""
+    as they do. The ledger begins anew with each."""
     vocabulary = Vocabulary(model.embedding.num_embeddings, 0)
-    text = Text(tuple(range(vocabulary.text_size - length + 1, vocabulary.text_size)))
-    samples = [Sample(str(row), (), (Branch("language_modelling", (), text),)) for row in range(rows)]
-    batch = pack(samples, vocabulary, model.config.patch_grid, length)
+    texts: Any = Texts(vocabulary, rows, length)
+    steps = Steps(texts, vocabulary, model.config.patch_grid, ranks.rank, ranks.world, ranks.config.accumulate)
+    batch = steps[0]
     at_rest: list[int] = []
 
     def batches(start: int, stop: int, workers: int) -> Iterator[Batch]:
@@ -149,10 +169,7 @@ def text_task(
             at_rest.append(ledger.now)
             yield from [batch] * ranks.config.accumulate
 
-    class NoSteps:
-        accumulate = ranks.config.accumulate
-
-    task = pretraining(model, NoSteps(), (), ranks)  # type: ignore[arg-type]
+    task = pretraining(model, steps, (), ranks)
     return replace(task, batches=batches, counts=lambda batch: {"tokens": float(rows * length)}), at_rest
 
 

@@ -5,31 +5,21 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 from typing import Any
-from weakref import finalize
 
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from m6.data.packing import pack
-from m6.data.sample import Branch, Sample, Text
 from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
 from m6.parallel.config import ParallelConfig
-from m6.parallel.expert_parallel import spread_experts
 from m6.parallel.ledger import Collective, Ledger, Traffic
 from m6.parallel.mesh import Ranks
 from m6.parallel.plan.job import Job
-from m6.parallel.plan.memory import kept, memory, optimizer, weights
+from m6.parallel.plan.memory import memory, optimizer, weights
 from m6.parallel.plan.traffic import flows
-from m6.tokenizer.vocabulary import Vocabulary
-from m6.train.acceleration import accelerate
 from m6.train.config import LoopConfig
 from m6.train.dry_run import STEPS, as_on_a_gpu, named_groups, text_task
 from m6.train.loop import train
-from m6.train.pretrain import batch_loss
 from tests.distributed.launch import run_on
 
 VOCABULARY = 600

@@ -14,6 +14,7 @@ from torch import Tensor
 from m6.data.loader import Steps
 from m6.data.packing import Batch
 from m6.data.sample import Sample
+from m6.data.unusable import Skipped
 from m6.model.config import ExpertsConfig, ModelConfig
 from m6.model.transformer import Transformer
 from m6.parallel.config import ParallelConfig
@@ -34,11 +35,25 @@ class Samples:
 
     class config:  # noqa: N801
         row_length = 64
+        max_skipped = 0.0
+        mixture = ()
 
     def samples(self, step: int) -> list[Sample]:
         """The samples of a step."""
         made = mixed_samples() * 3
         return [made[(place * 5 + step) % len(made)] for place in range(16)]
+
+    def part(self, step: int, part: int, parts: int) -> tuple[list[Sample], list[Skipped]]:
+        """Every `parts`-th of them."""
+        return self.samples(step)[part::parts], []
+
+    def drawn(self, step: int) -> list[tuple[int, int]]:
+        """Sixteen of one line."""
+        return [(0, step * 16 + place) for place in range(16)]
+
+    def num_drawn(self, step: int) -> int:
+        """Samples before a step."""
+        return 16 * step
 
 
 @dataclass

@@ -127,7 +127,7 @@ def test_first_help_page_loads_almost_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "corpus", "tokenizer", "vqgan", "pretrain", "evaluate", "generate", "export", "show"]
+    "verb", ["quickstart", "corpus", "tokenizer", "vqgan", "pretrain", "evaluate", "generate", "export", "show", "plan"]
 )
 def test_help_of_a_verb_loads_no_torch(verb: str) -> None:
     loaded = loaded_after(f"from m6.cli import main; assert main(['{verb}', '--help']) == 0")

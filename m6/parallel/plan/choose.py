@@ -20,7 +20,7 @@ from m6.parallel.config import ParallelConfig
 from m6.parallel.plan.hardware import GPU, GPUS, Efficiency
 from m6.parallel.plan.job import Job
 from m6.parallel.plan.memory import Memory, memory
-from m6.parallel.plan.step_time import StepTime, step_time
+from m6.parallel.plan.time import StepTime, step_time
 
 Checkpointing: TypeAlias = Literal["none", "selective", "full"]
 CHECKPOINTING: tuple[Checkpointing, ...] = ("none", "selective", "full")
@@ -157,7 +157,9 @@ def meshes(wish: Wish) -> list[ParallelConfig]:
                 found.append(ParallelConfig.model_validate(axes))
     if not found:
         asked = " ".join(f"--parallel.{name} {value}" for name, value in named.items()) or f"{num_experts} experts"
-        raise UserError(f"{asked}: no mesh of {world} GPUs has this; replicate x shard is all GPUs, experts divides shard")
+        raise UserError(
+            f"{asked}: no mesh of {world} GPUs has this; replicate x shard is all GPUs, experts divides shard"
+        )
     return found
 
 

@@ -1,7 +1,7 @@
 """What a GPU can do, by its maker's data sheet, and which share of that a training reaches.
 
-Bandwidths are those of one GPU in one direction, in GB/s of 10^9 bytes, as data sheets have them: an NVLink of "600 GB/s"
-moves 300 each way. Memory is what CUDA says is there, in GiB, which is a little less than the name of a GPU promises.
+Bandwidths are those of one GPU in one direction, in GB/s of 10^9 bytes: an NVLink that data sheets call 600 GB/s moves
+300 each way. Memory is what CUDA says is there, in GiB, which is a little less than the name of a GPU promises.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import model_validator
 
 from m6.config import Config
+from m6.model.config import ModelConfig
 
 
 class GPU(Config):
@@ -64,17 +65,25 @@ SOURCES = {
 """Where the numbers of a row are from."""
 
 
-ASSUMED_MFU = {"dense": 0.4, "experts": 0.25}
-"""Of a model whose layers are all dense, and of one with experts, whose products are smaller."""
+WIDE = 2048
+ASSUMED_MFU = {"wide": 0.4, "narrow": 0.25}
+"""By the width of the model: from WIDE on, and below, where products are smaller."""
+
+
+def assumed_mfu(model: ModelConfig) -> float:
+    """What a model of its width is taken to reach."""
+    return ASSUMED_MFU["wide" if model.hidden_size >= WIDE else "narrow"]
 
 
 class Efficiency(Config):
     """Shares of the peaks that a training reaches: assumed, until they are measured on the machine itself."""
 
-    mfu: float = ASSUMED_MFU["dense"]
+    mfu: float = ASSUMED_MFU["wide"]
     """Share of the peak FLOP/s while a rank computes and waits for nobody: `mfu_datasheet` of a run on one GPU."""
     link_share: float = 0.7
     """Share of the links' bandwidth that collectives reach."""
+    hidden: float = 0.9
+    """Of the shorter of computing and of gathering weights, the share that is hidden behind the longer."""
     latency: float = 2e-5
     """Seconds that a collective takes however little it moves."""
     hop: float = 2e-6
@@ -82,7 +91,7 @@ class Efficiency(Config):
 
     @model_validator(mode="after")
     def _shares_are_shares(self) -> Self:
-        for name in ("mfu", "link_share"):
+        for name in ("mfu", "link_share", "hidden"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name):g} must be above 0 and at most 1")
         for name in ("latency", "hop"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from math import ceil, prod
 from typing import Literal, TypeAlias
 
@@ -36,14 +36,10 @@ class Unit:
             for shape in self.shapes
         )
 
-    @cached_property
+    @property
     def whole(self) -> int:
         """Numbers when they are gathered."""
         return self.own * self.ranks
-
-
-unit = cache(Unit)
-"""The same one for the same weights: a search asks for them again and again."""
 
 
 @dataclass(frozen=True)
@@ -79,42 +75,50 @@ class Job:
         """Layers with experts."""
         return tuple(layer for layer in range(self.model.num_layers) if self.model.has_experts(layer))
 
+    @property
     def slots(self) -> int:
         """Choices of the tokens of a micro-batch in a layer."""
         return self.tokens * experts_per_token(self.model)
 
     def norms(self, layer: int) -> Unit:
         """Of a block, what is gathered in float32."""
-        width = self.model.hidden_size
-        router = [(self.model.experts.num_experts, width)] if layer in self.sparse else []
-        return unit(((width,), (width,), *router), self.axes.shard, EXACT)
+        return self._norms[layer in self.sparse]
 
     def matrices(self, layer: int) -> Unit:
         """Of a block, but for experts."""
-        width, inner = self.model.hidden_size, self.model.ffn_size
-        ffn = [] if layer in self.sparse else [(inner, width), (width, inner)]
-        return unit(((3 * width, width), (width, width), *ffn), self.axes.shard, MATRIX)
+        return self._matrices[layer in self.sparse]
 
+    @cached_property
+    def _norms(self) -> tuple[Unit, Unit]:
+        norms, router = ((self.model.hidden_size,),) * 2, (self.model.experts.num_experts, self.model.hidden_size)
+        return Unit(norms, self.axes.shard, EXACT), Unit((*norms, router), self.axes.shard, EXACT)
+
+    @cached_property
+    def _matrices(self) -> tuple[Unit, Unit]:
+        width, inner = self.model.hidden_size, self.model.ffn_size
+        attention, ffn = ((3 * width, width), (width, width)), ((inner, width), (width, inner))
+        return Unit((*attention, *ffn), self.axes.shard, MATRIX), Unit(attention, self.axes.shard, MATRIX)
+
+    @cached_property
     def experts(self) -> Unit:
         """Of a layer, those of one group."""
         width, inner = self.model.hidden_size, self.model.expert_ffn_size
-        shapes = tuple((self.model.experts.num_experts // self.axes.experts, *side) for side in
-                       ((inner, width), (width, inner)))  # fmt: skip
-        fits = all(shape[0] % self.expert_shard == 0 for shape in shapes)
-        return unit(shapes, self.expert_shard, MATRIX, 0 if fits else 1)
+        count = self.model.experts.num_experts // self.axes.experts
+        fits = count % self.expert_shard == 0
+        return Unit(((count, inner, width), (count, width, inner)), self.expert_shard, MATRIX, side=0 if fits else 1)
 
+    @cached_property
     def root(self) -> Unit:
         """All outside of blocks: the embedding, which is the output layer too, sides of pictures, the last norm."""
         width, sides = self.model.hidden_size, self.model.max_side + 1
         vision = parameters(self.model, self.vocab_size)["vision"]
         shapes = ((self.vocab_size, width), (sides, width), (sides, width), (width, vision // width), (width,))
-        return unit(shapes, self.axes.shard, EXACT)
+        return Unit(shapes, self.axes.shard, EXACT)
 
-    def units(self) -> list[tuple[Unit, int]]:
-        """All, each with the number of blocks that have one like it; the last is that outside of blocks."""
-        found = []
-        dense = [layer for layer in range(self.model.num_layers) if layer not in self.sparse]
-        for layers in filter(None, (dense, self.sparse)):
-            found += [(self.norms(layers[0]), len(layers)), (self.matrices(layers[0]), len(layers))]
-        found += [(self.experts(), len(self.sparse))] if self.sparse else []
-        return [*found, (self.root(), 1)]
+    @cached_property
+    def units(self) -> tuple[tuple[Unit, int], ...]:
+        """All kinds, and how many there are of each; the root last."""
+        dense, sparse = self.model.num_layers - len(self.sparse), len(self.sparse)
+        kinds = [(self._norms[0], dense), (self._matrices[0], dense)]
+        kinds += [(self._norms[1], sparse), (self._matrices[1], sparse), (self.experts, sparse)] if sparse else []
+        return (*((unit, count) for unit, count in kinds if count), (self.root, 1))

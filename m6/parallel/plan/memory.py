@@ -71,20 +71,22 @@ class Memory:
 
 def weights(job: Job) -> float:
     """Bytes of the weights on a rank."""
-    return float(EXACT * sum(unit.own * number for unit, number in job.units()))
+    return float(EXACT * sum(unit.own * count for unit, count in job.units))
 
 
 def optimizer(job: Job) -> float:
     """Bytes of the states of the optimizers."""
     if not job.muon:
         return 2 * weights(job)
-    return 2 * weights(job) - EXACT * sum(unit.own * number for unit, number in job.units() if unit.gathered == MATRIX)
+    matrices = sum(job.matrices(layer).own for layer in range(job.model.num_layers))
+    matrices += job.experts.own * len(job.sparse) if job.sparse else 0
+    return 2 * weights(job) - EXACT * matrices
 
 
 def memory(job: Job) -> Memory:
     """Of the worst moment of a step."""
     rest = Memory(weights(job), optimizer(job), "at rest")
-    return max((replace(rest, **moment) for moment in _moments(job)), key=lambda each: each.tensors)
+    return max(_moments(job, rest), key=lambda each: each.tensors)
 
 
 def kept(job: Job, layer: int) -> float:
@@ -115,8 +117,8 @@ def worked(job: Job, layer: int) -> float:
     return again + max(2 * inner, 24 * width - 4 * inner)
 
 
-def _moments(job: Job) -> Iterator[dict[str, float | str]]:
-    model, tokens, root = job.model, job.tokens, job.root()
+def _moments(job: Job, rest: Memory) -> Iterator[Memory]:
+    model, tokens, root = job.model, job.tokens, job.root
     # Hidden states and their gradients beside the blocks; rotations.
     beside = tokens * (8 * model.hidden_size + 4 * model.hidden_size // model.num_heads + 180)
     activations = beside + tokens * sum(kept(job, layer) for layer in range(model.num_layers))
@@ -127,43 +129,46 @@ def _moments(job: Job) -> Iterator[dict[str, float | str]]:
     first = job.parallel.accumulate == 1  # else the gradients of the micro-batches before are there
     chunk = min(tokens, max(256, LOGITS // job.vocab_size))
     gradients = 0.0 if first else weights(job)
-    yield {
-        "moment": "logits",
-        "gradients": gradients,
-        "activations": activations,
-        "gathered": outside + stays,
-        "buffers": LOGIT_BYTES * chunk * job.vocab_size + output,
-    }
+    yield replace(
+        rest,
+        moment="logits",
+        gradients=gradients,
+        activations=activations,
+        gathered=outside + stays,
+        buffers=LOGIT_BYTES * chunk * job.vocab_size + output,
+    )
     units = [(layer, unit) for layer in reversed(range(model.num_layers)) for unit in _of_block(job, layer)]
     for (layer, unit), (_, following) in zip(units, [*units[1:], (-1, None)], strict=True):
         ahead = MATRIX * following.whole if following and not kept_whole else 0
         block = 0 if kept_whole else MATRIX * sum(each.whole for each in _of_block(job, layer))
-        common = {"gradients": gradients}
-        yield common | {
-            "moment": "compute",
-            "activations": activations + tokens * worked(job, layer),
-            "gathered": outside + stays + block + ahead + MATRIX * unit.whole,
-        }
+        there = replace(rest, gradients=gradients)
+        yield replace(
+            there,
+            moment="compute",
+            activations=activations + tokens * worked(job, layer),
+            gathered=outside + stays + block + ahead + MATRIX * unit.whole,
+        )
         last = unit == _of_block(job, layer)[-1]
         if last:
             activations -= tokens * kept(job, layer)
-        yield common | {
-            "moment": "reduce",
-            "activations": activations if last else activations - tokens * kept(job, layer) / 2,
-            "gathered": outside + stays + block + ahead + (MATRIX + EXACT) * unit.whole,
-        }
+        yield replace(
+            there,
+            moment="reduce",
+            activations=activations if last else activations - tokens * kept(job, layer) / 2,
+            gathered=outside + stays + block + ahead + (MATRIX + EXACT) * unit.whole,
+        )
         gradients += EXACT * unit.own if first else 0
         stays -= MATRIX * unit.whole if kept_whole else 0
-    whole = EXACT * root.whole
     gradients += EXACT * root.own if first else 0
-    yield {"moment": "embedding", "gradients": gradients, "activations": activations, "gathered": outside + 2 * whole}
+    after = replace(rest, gradients=gradients)
+    yield replace(after, moment="embedding", activations=activations, gathered=outside + 2 * EXACT * root.whole)
     turned = max((min(MUON_ELEMENTS, count) for count in _muon_elements(job)), default=0) if job.muon else 0
-    yield {"moment": "update", "gradients": gradients, "buffers": MUON_COPIES * EXACT * turned}
+    yield replace(after, moment="update", buffers=MUON_COPIES * EXACT * turned)
 
 
 def _of_block(job: Job, layer: int) -> list[Unit]:
     """Units of matrices, in the order in which the backward comes to them."""
-    return ([job.experts()] if layer in job.sparse else []) + [job.matrices(layer)]
+    return ([job.experts] if layer in job.sparse else []) + [job.matrices(layer)]
 
 
 def _blocks(job: Job) -> list[Unit]:
@@ -174,6 +179,6 @@ def _muon_elements(job: Job) -> Iterator[int]:
     """Numbers on a rank of all matrices of one shape."""
     dense = [layer for layer in range(job.model.num_layers) if layer not in job.sparse]
     alike = [(job.matrices(layers[0]), len(layers)) for layers in (dense, job.sparse) if layers]
-    alike += [(job.experts(), len(job.sparse))] if job.sparse else []
+    alike += [(job.experts, len(job.sparse))] if job.sparse else []
     for unit, layers in alike:
         yield from (prod(shape) // unit.ranks * layers for shape in unit.shapes)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from m6.parallel.plan.job import EXACT, MATRIX, Job
+from m6.parallel.plan.job import EXACT, MATRIX, Job, Shape
 
 MUON_ELEMENTS = 2**25
 """Numbers of the parts that Muon sends together, `m6.train.optimizer.ELEMENTS_AT_ONCE`."""
@@ -71,35 +71,36 @@ def flows(job: Job, rank: int = 0) -> list[Flow]:
 
 
 def _weights(job: Job) -> Iterator[tuple[str, str, float, int]]:
-    """Kind, axis, bytes of one, and how many."""
-    experts, times = job.experts() if job.sparse else None, job.parallel.accumulate
-    for unit, number in job.units():
-        axis = "expert_shard" if unit is experts else "shard"
-        stays = unit is job.root() or not job.parallel.reshard_after_forward
-        yield "all_gather", axis, unit.gathered * unit.whole, number * times * (1 if stays else 2)
-        yield "reduce_scatter", axis, EXACT * unit.whole, number * times
-        yield "all_reduce", "replicate", EXACT * unit.own, number
+    """Kind, axis, bytes, and how often."""
+    for unit, count in job.units:
+        axis = "expert_shard" if job.sparse and unit is job.experts else "shard"
+        stays = unit is job.root or not job.parallel.reshard_after_forward
+        times = count * job.parallel.accumulate
+        yield "all_gather", axis, unit.gathered * unit.whole, times if stays else 2 * times
+        yield "reduce_scatter", axis, EXACT * unit.whole, times
+        yield "all_reduce", "replicate", EXACT * unit.own, count
 
 
 def _tokens(job: Job) -> Iterator[tuple[str, str, float, int]]:
     times = len(job.sparse) * job.parallel.accumulate
     yield "all_to_all", "experts", 8 * job.model.experts.num_experts, times
-    yield "all_to_all", "experts", MATRIX * job.slots() * job.model.hidden_size, 4 * times
+    yield "all_to_all", "experts", MATRIX * job.slots * job.model.hidden_size, 4 * times
 
 
 def turns(job: Job) -> Iterator[Turn]:
     """What Muon turns in a step, some matrices at once; nothing without Muon."""
     if not job.muon:
         return
-    alike = Counter((shape, "shard") for layer in range(job.model.num_layers) for shape in job.matrices(layer).shapes)
-    whole: Counter[tuple[tuple[int, ...], str]] = Counter()
-    for count, *shape in job.experts().shapes if job.sparse else ():
-        if job.experts().side == 1:
+    alike: Counter[tuple[Shape, str]] = Counter()
+    for layer in range(job.model.num_layers):
+        alike.update((shape, "shard") for shape in job.matrices(layer).shapes)
+    for count, *shape in job.experts.shapes if job.sparse else ():
+        if job.experts.side == 1:
             alike[tuple(shape), "expert_shard"] += count * len(job.sparse)
         else:
-            whole[tuple(shape), ""] += count // job.expert_shard * len(job.sparse)
+            alike[tuple(shape), ""] += count // job.expert_shard * len(job.sparse)
     sizes = {"shard": job.axes.shard, "expert_shard": job.expert_shard, "": 1}
-    for ((rows, columns), axis), number in (*alike.items(), *whole.items()):
+    for ((rows, columns), axis), number in alike.items():
         most = max(1, MUON_ELEMENTS // (ceil(rows / sizes[axis]) * columns))
         for count, times in ((most, number // most), (number % most, 1)):
             if count and times:

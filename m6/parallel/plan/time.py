@@ -3,18 +3,19 @@
     products    FLOPs of forward and backward / (peak x MFU), attention causal
     again       what checkpointing computes twice: full, the forward of the blocks but for experts; selective, no
                 products, so bytes read and written / bandwidth of the memory
-    weights     gathering weights, scattering and adding up gradients         hidden behind products and again
+    weights     gathering weights, scattering and adding up gradients         most of it hidden behind the two above
     tokens      tokens to their experts and back                              nobody computes meanwhile
     update      clipping, optimizers (bytes / bandwidth), what Muon turns and sends       nobody computes meanwhile
 
-    step = max(products + again, weights) + tokens + update
+    step = longer + (1 - hidden) x shorter of (products + again) and weights, + tokens + update
 
-That is the step if all that can be hidden is; `in_turn` is the one if nothing is. The truth lies between.
+Nine tenths of the shorter are taken to be hidden; `in_turn` is the step if nothing is.
 
 A collective among n ranks of which m stand in one node: where m = n, the wire's bytes over the links of a node. A ring
-over several nodes (all but all-to-all) leaves each node by m network cards at once, so that it has m times the bandwidth
-of one, or that within the node, if that is less. In an all-to-all each rank sends (m - 1) / n of its bytes within the
-node and (n - m) / n over its own card, at the same time. Each call waits besides, longer the more ranks take part.
+over several nodes (all but all-to-all) leaves each node by m network cards at once, so that it has m times the
+bandwidth of one, or that within the node, if that is less. In an all-to-all each rank sends (m - 1) / n of its bytes
+within the node and (n - m) / n over its own card, at the same time. Each call waits besides, longer the more ranks take
+part.
 """
 
 from __future__ import annotations
@@ -47,15 +48,17 @@ class StepTime:
     tokens: float
     update: float
     flops: float
+    hidden: float
 
     @property
     def seconds(self) -> float:
-        """If all that can be hidden behind the computation is."""
-        return max(self.products + self.again, self.weights) + self.tokens + self.update
+        """Of the whole step."""
+        shorter, longer = sorted((self.products + self.again, self.weights))
+        return longer + (1 - self.hidden) * shorter + self.tokens + self.update
 
     @property
     def in_turn(self) -> float:
-        """If nothing is."""
+        """If nothing is hidden."""
         return self.products + self.again + self.weights + self.tokens + self.update
 
 
@@ -76,7 +79,7 @@ def step_time(job: Job, gpu: GPU, efficiency: Efficiency, per_node: int) -> Step
         moving[part_of(flow)] += flow_seconds(flow, job, gpu, efficiency, per_node)
     passes = PASSES["muon" if job.muon else "adamw"]
     moving["update"] += passes * weights(job) / bandwidth + turn_flops(job) / peak
-    return StepTime(products=flops / peak, again=again, flops=flops, **moving)
+    return StepTime(products=flops / peak, again=again, flops=flops, hidden=efficiency.hidden, **moving)
 
 
 def part_of(flow: Flow) -> str:
