@@ -65,6 +65,9 @@ What is not to be chosen:
   --model.field value       something of the model
 
 Numbers are formulas; docs/en/plan.md has them, what they assume, and what they were checked against."""
+COUNTS: tuple[str, ...] = (
+    "gpus", "gpus_per_node", "length", "samples_per_step", "tokens_per_step", "rows", "vocabulary",
+)  # fmt: skip
 _PARALLEL = ("replicate", "shard", "experts", "accumulate", "reshard_after_forward")
 
 
@@ -97,9 +100,7 @@ def parse(words: Sequence[str]) -> Request:
     if "gpus" not in given:
         raise UserError("m6 plan needs --gpus, how many there are; `m6 plan --help` tells the rest")
     size, recipe = find(alone[0])
-    numbers = {name: count(name.replace("_", "-"), given.pop(name)) for name in
-               ("gpus", "gpus_per_node", "length", "samples_per_step", "tokens_per_step", "rows", "vocabulary")
-               if name in given}  # fmt: skip
+    numbers = {name: count(name.replace("_", "-"), given.pop(name)) for name in COUNTS if name in given}
     world = numbers["gpus"]
     name, gpu = _gpu(given)
     corpus, price = (_positive(flag, given.pop(flag, default)) for flag, default in
@@ -107,7 +108,7 @@ def parse(words: Sequence[str]) -> Request:
     shares = {field: given.pop(field) for field in Efficiency.model_fields if field in given}
     named = {field: given.pop(f"parallel.{field}") for field in _PARALLEL if f"parallel.{field}" in given}
     checkpointing = given.pop("checkpointing", None)
-    if checkpointing not in (None, *CHECKPOINTING):
+    if checkpointing is not None and checkpointing not in CHECKPOINTING:
         raise UserError(f"--checkpointing {checkpointing!r}{nearest(checkpointing, CHECKPOINTING)}")
     changes = flags.values(given, recipe, "plan")
     if others := [field for field in changes if not field.startswith(("model.", "pretrain.loop.optimizer."))]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
 from typing import Any
 
 from m6.show import columns, in_bytes, short
@@ -88,7 +89,7 @@ def _mesh(facts: dict[str, Any]) -> list[str]:
         "parallel.reshard_after_forward": chosen["reshard_after_forward"],
         "loop.checkpointing": chosen["checkpointing"],
     }
-    plain = {"parallel.replicate": 1, "parallel.experts": 1, "parallel.accumulate": 1}
+    plain: dict[str, Any] = {"parallel.replicate": 1, "parallel.experts": 1, "parallel.accumulate": 1}
     plain |= {"parallel.reshard_after_forward": True, "loop.checkpointing": "none"}
     words = [f"--pretrain.{name} {str(value).lower()}" for name, value in flags.items() if value != plain[name]]
     nodes = f"--nnodes {facts['gpus'] // facts['gpus_per_node']} --nproc-per-node {facts['gpus_per_node']}"
@@ -171,7 +172,10 @@ def _others(others: list[dict[str, Any]]) -> list[str]:
 
 def _dry(facts: dict[str, Any]) -> list[str]:
     dry = facts["dry_run"]
-    planned = {(flow["kind"], flow["axis"]): flow["bytes"] for flow in facts["plan"]["traffic"]}
+    mesh, planned = facts["plan"]["mesh"], defaultdict[tuple[str, str], float](float)
+    for flow in facts["plan"]["traffic"]:
+        one_group = flow["axis"] == "experts" and mesh["experts"] == mesh["shard"]
+        planned[flow["kind"], "shard" if one_group else flow["axis"]] += flow["bytes"]
     rows: list[Row] = [("dry run", "planned", "counted")]
     rows.append(("tensors at the peak", in_bytes(dry["planned_peak"]), in_bytes(dry["peak"])))
     for sent in dry["traffic"]:

@@ -13,7 +13,7 @@ of it among n ranks, and twice that for an all-reduce. All-reduces of a few numb
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -56,7 +56,7 @@ class Turn:
 def flows(job: Job, rank: int = 0) -> list[Flow]:
     """All of a step; what is exchanged within one rank is left out. Muon's are those of `rank`, and tokens go to all
     experts alike."""
-    found: Counter[tuple[str, str]] = Counter()
+    found: dict[tuple[str, str], float] = defaultdict(float)
     calls: Counter[tuple[str, str]] = Counter()
     for kind, axis, count, times in (*_weights(job), *_tokens(job), *_muon(job, rank)):
         found[kind, axis] += count * times
