@@ -15,7 +15,7 @@ with H heads, of which K experts see it out of E,
 
     kept             nothing recomputed          selective             full
     dense            24 D + 4 F + 12 H           16 D + 2 F + 4 H      4 D
-    with experts     26 D + 12 H                 18 D + 4 H            16 D
+    with experts     26 D + 12 H                 26 D + 4 H            16 D
                      + 6 K D + 4 K F + 8 E       the same              the same
 """
 
@@ -93,7 +93,7 @@ def kept(job: Job, layer: int) -> float:
     """Bytes of activations of a token that wait for the backward of a block."""
     width, inner, heads = job.model.hidden_size, job.model.ffn_size, job.model.num_heads
     if layer in job.sparse:
-        attention = {"none": 26 * width + 12 * heads, "selective": 18 * width + 4 * heads, "full": 16 * width}
+        attention = {"none": 26 * width + 12 * heads, "selective": 26 * width + 4 * heads, "full": 16 * width}
         choices = experts_per_token(job.model)
         experts = choices * (6 * width + 4 * job.model.expert_ffn_size + 43) + 8 * job.model.experts.num_experts
         return attention[job.checkpointing] + experts + 12
