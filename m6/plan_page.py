@@ -21,6 +21,7 @@ MEMORY = {
 MOMENTS = {
     "logits": "at the loss",
     "compute": "in the backward of a block",
+    "gradients": "at the end of the backward of a block",
     "reduce": "while gradients of a block are divided",
     "embedding": "while gradients of the embedding are divided",
     "update": "at the update",

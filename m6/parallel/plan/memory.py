@@ -5,8 +5,10 @@ Muon). The peak is that of the worst of these moments:
 
     logits       all activations, and a chunk of logits with its gradients
     compute      block by block from the last: activations of those before it and its own, more where they are
-                 recomputed, gradients of those after it (this rank's part), its weights and those of the next, gathered
-    reduce       the same without its activations, with its whole gradients, bfloat16 as they arose, float32 as they go
+                 recomputed, gradients of those after it (this rank's part), its weights and those of the next, gathered,
+                 and its gradients, whole in bfloat16
+    gradients    the same without its activations, with what was reduced last, whole in float32 until the next is
+    reduce       without its weights too, with its whole gradients, bfloat16 as they arose, float32 as they go
     embedding    all gradients, and the whole one of the embedding, which is the last that is reduced
     update       all gradients, and what Muon turns at once
 
@@ -137,28 +139,24 @@ def _moments(job: Job, rest: Memory) -> Iterator[Memory]:
         gathered=outside + stays,
         buffers=LOGIT_BYTES * chunk * job.vocab_size + output,
     )
-    units = [(layer, unit) for layer in reversed(range(model.num_layers)) for unit in _of_block(job, layer)]
-    for (layer, unit), (_, following) in zip(units, [*units[1:], (-1, None)], strict=True):
-        ahead = MATRIX * following.whole if following and not kept_whole else 0
-        block = 0 if kept_whole else MATRIX * sum(each.whole for each in _of_block(job, layer))
-        there = replace(rest, gradients=gradients)
-        yield replace(
-            there,
-            moment="compute",
-            activations=activations + tokens * worked(job, layer),
-            gathered=outside + stays + block + ahead + MATRIX * unit.whole,
-        )
-        last = unit == _of_block(job, layer)[-1]
-        if last:
-            activations -= tokens * kept(job, layer)
-        yield replace(
-            there,
-            moment="reduce",
-            activations=activations if last else activations - tokens * kept(job, layer) / 2,
-            gathered=outside + stays + block + ahead + (MATRIX + EXACT) * unit.whole,
-        )
-        gradients += EXACT * unit.own if first else 0
-        stays -= MATRIX * unit.whole if kept_whole else 0
+    reduced = 0  # what was whole in the last reduction waits, in float32, for the next one
+    for layer in reversed(range(model.num_layers)):
+        units = _of_block(job, layer)
+        ahead = MATRIX * job.matrices(layer - 1).whole if layer and not kept_whole else 0
+        block = 0 if kept_whole else MATRIX * sum(unit.whole for unit in units)
+        for left, unit in zip(reversed(range(len(units))), units, strict=True):
+            there = replace(rest, gradients=gradients)
+            waiting = activations - tokens * kept(job, layer) / (2 if left else 1)
+            gathered = outside + stays + block + ahead + MATRIX * unit.whole
+            computed = activations + tokens * worked(job, layer)
+            yield replace(there, moment="compute", activations=computed, gathered=gathered)
+            yield replace(there, moment="gradients", activations=waiting, gathered=gathered + EXACT * reduced)
+            stays, block = (stays - MATRIX * unit.whole, 0) if kept_whole else (0, block - MATRIX * unit.whole)
+            gathered = outside + stays + block + ahead + (MATRIX + EXACT) * unit.whole
+            yield replace(there, moment="reduce", activations=waiting, gathered=gathered)
+            gradients += EXACT * unit.own if first else 0
+            reduced = unit.whole
+        activations -= tokens * kept(job, layer)
     gradients += EXACT * root.own if first else 0
     after = replace(rest, gradients=gradients)
     yield replace(after, moment="embedding", activations=activations, gathered=outside + 2 * EXACT * root.whole)
