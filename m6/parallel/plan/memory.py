@@ -5,8 +5,8 @@ Muon). The peak is that of the worst of these moments:
 
     logits       all activations, and a chunk of logits with its gradients
     compute      block by block from the last: activations of those before it and its own, more where they are
-                 recomputed, gradients of those after it (this rank's part), its weights and those of the next, gathered,
-                 and its gradients, whole in bfloat16
+                 recomputed, gradients of those after it (this rank's part), its weights and those of the next,
+                 gathered, and its gradients, whole in bfloat16
     gradients    the same without its activations, with what was reduced last, whole in float32 until the next is
     reduce       without its weights too, with its whole gradients, bfloat16 as they arose, float32 as they go
     embedding    all gradients, and the whole one of the embedding, which is the last that is reduced
