@@ -1,294 +1,285 @@
-"""`m6 plan`: what a training on many GPUs would take, told at once and without torch.
+"""`m6 plan`: what training a size on some GPUs takes of memory, traffic, time and money, and the mesh that suits.
 
-In: a size, recipe or run folder, a number of GPUs and their kind. Out: the mesh, micro-batch and recomputation that
-suit, with memory, traffic, time and cost, as a page or as JSON of the same numbers; with --dry-run, beside them what
-the training code itself does on such a rank.
+In: a size, a recipe or a run folder, how many GPUs and which. Out: a page, or JSON of the same numbers, at once and
+without torch: formulas give them (`m6.parallel.plan`, docs/en/plan.md).
 """
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from m6 import flags
-from m6.config import UserError, nearest
-from m6.model.sizes import SIZES
-from m6.parallel.plan.choose import CHECKPOINTING, Plan, Wish, choose, enough
-from m6.parallel.plan.hardware import GPUS, find
-from m6.parallel.plan.job import Job
+from m6.config import Config, UserError, nearest
+from m6.model.flops import TRAINING, flops_per_token
+from m6.model.sizes import SIZES, Size
+from m6.parallel.plan.choose import CHECKPOINTING, Choice, Wish, choose, leanest, remedies
+from m6.parallel.plan.hardware import GPU, GPUS, SOURCES, Efficiency, assumed_mfu
 from m6.parallel.plan.memory import CONTEXT, FRAGMENTS
-from m6.parallel.plan.time import HIDDEN, assumed_mfu
-from m6.parallel.plan.traffic import Flow, by_group, flows
-from m6.show import sized
+from m6.parallel.plan.time import flow_seconds, inside, part_of
+from m6.parallel.plan.traffic import flows
+from m6.plan_page import page
+from m6.show import changed, count, find
 
+PER_NODE = 8
+TOKENS_PER_STEP = 2**20
+CORPUS_TOKENS = 111.8e9
+"""The paper's corpus (confirmed)."""
+PAPER = {"samples_per_second": 1440, "length": 272, "gpus": 128, "size": "100b", "mark": "recalled"}
+"""M6-100B on A100; of which memory is not known."""
+OTHERS = 3
+_ASSUMED = Efficiency()
 HELP = f"""\
-m6 plan SIZE --gpus N [--gpu KIND] [flags]: what a training on N GPUs takes: the mesh that suits, memory, traffic, time,
-cost. SIZE is a size ({", ".join(SIZES)}), a recipe or a run folder.
+m6 plan SIZE | RECIPE | RUN --gpus N [--gpu GPU] [...]: memory, traffic, time and cost of a training, and its mesh.
 
-  --gpus N               GPUs in all
-  --gpu KIND             {", ".join(GPUS)} (a100-80g), or a .json file of the fields of one
-  --gpus-per-node N      (8)
-  --length N             tokens of a text (1024)
-  --vocabulary N         text entries and image codes together
-  --tokens-per-step N    of all GPUs together, about (1048576)
-  --corpus-tokens N      tokens to train on, for the days and the cost
-  --price X              of a GPU for an hour, in any currency
-  --mfu X                share of the data sheet's FLOP/s that products reach; assumed if it is not given
-  --replicate N, --experts N, --rows N, --checkpointing none|selective|full
-                         one that you choose yourself: copies of the model, groups of experts, texts of a micro-batch
-  --dry-run              run the training code on one such rank, with fake tensors, and compare: up to some minutes
-  --json                 the numbers as JSON
-  --model.field value    a size with something changed
+SIZE is {", ".join(SIZES)}.
+GPU is {", ".join(GPUS)}, or a JSON file; a100-80g if none is named.
+  --gpus N                  GPUs, all alike; this many processes
+  --gpus-per-node N         of them in one machine ({PER_NODE}, or all if they are fewer)
+  --gpu.memory-gib X ...    a GPU of your own: tflops, memory-bandwidth, node-bandwidth, network-bandwidth (GB/s one
+                            way); what is not given is that of --gpu
+  --length N                tokens of a text, which is a row of a batch (1024, or the recipe's row_length)
+  --samples-per-step N      texts of a step on all GPUs, or
+  --tokens-per-step N       tokens at the least, filled up to as many texts for each GPU ({TOKENS_PER_STEP:,})
+  --corpus-tokens N         read once ({CORPUS_TOKENS:,.0f}, the paper's corpus)
+  --price X                 dollars for a GPU and hour
+  --vocabulary N            text entries and image codes together
+  --dry-run                 the training code itself on one such rank, with fake tensors, beside it: some minutes
+  --json                    the same as JSON
 
-docs/en/plan.md has the formulas, and how far they were checked."""
-COUNTS = ("gpus", "gpus_per_node", "length", "vocabulary", "tokens_per_step", "corpus_tokens", "replicate", "experts",
-          "rows")  # fmt: skip
-AMOUNTS = ("price", "mfu")
-WORDS = ("gpu", "checkpointing")
-PAPER = {"gpus": 128, "samples_per_second": 1440, "length": 272}
-"""M6-100B on 128 A100, as recalled from the paper; not confirmed."""
+What a training reaches of what GPUs can do, assumed until it is measured:
+  --mfu X                   share of the peak FLOP/s while nobody waits (0.4; 0.25 for widths below 2,048), as
+                            `mfu_datasheet` in the metrics of a run on one GPU
+  --link-share X            share of the links' bandwidth ({_ASSUMED.link_share})
+  --hidden X                share of gathering weights that computation hides ({_ASSUMED.hidden})
+  --latency X, --hop X      seconds that a collective takes at the least ({_ASSUMED.latency:g}), and more for each \
+further rank ({_ASSUMED.hop:g})
+
+What is not to be chosen:
+  --parallel.experts N ...  an axis (replicate, shard, experts), accumulate, or reshard_after_forward
+  --rows N                  texts of a micro-batch on a GPU
+  --checkpointing HOW       {", ".join(CHECKPOINTING)}
+  --model.field value       something of the model
+
+Numbers are formulas; docs/en/plan.md has them, what they assume, and what they were checked against."""
+COUNTS: tuple[str, ...] = (
+    "gpus", "gpus_per_node", "length", "samples_per_step", "tokens_per_step", "rows", "vocabulary",
+)  # fmt: skip
+_PARALLEL = ("replicate", "shard", "experts", "accumulate", "reshard_after_forward")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The words of the command line, read."""
+class Request:
+    """What the words of a command line ask for."""
 
     name: str
-    wish: Wish
+    size: Size
     gpu: str
-    corpus_tokens: int | None
-    price: float | None
-    mfu_given: bool
+    wish: Wish
+    corpus_tokens: float
+    price: float
+    assumed: bool
+    """Whether the MFU is."""
 
 
 def plan(words: Sequence[str]) -> str:
-    """What the words of the command line ask for. UserError for whatever is wrong with them."""
-    switches = {"--json", "--dry-run"}
-    asked = _asked([word for word in words if word not in switches])
-    found, fits = choose(asked.wish)
-    facts = describe(asked, found, fits)
-    if "--dry-run" in words:
-        facts["dry_run"] = _dry_run(found)
-    return json.dumps(facts, ensure_ascii=False, indent=1) if "--json" in words else page(asked, found, facts)
+    """The page or the JSON for the words of a command line. UserError for what is unknown or does not divide."""
+    request = parse([word for word in words if word not in ("--json", "--dry-run")])
+    facts = describe(request, dry="--dry-run" in words)
+    return json.dumps(facts, ensure_ascii=False, indent=1) if "--json" in words else page(facts)
 
 
-def _asked(words: Sequence[str]) -> Asked:
+def parse(words: Sequence[str]) -> Request:
+    """The words of a command line, checked. UserError for a mistake."""
     alone, given = flags.split(words)
     if len(alone) != 1:
-        raise UserError(f"m6 plan takes one size, recipe or run folder, got {' '.join(alone) or 'none'}; see --help")
-    counts = {name: _count(name, given.pop(name)) for name in COUNTS if name in given}
-    amounts = {name: _amount(name, given.pop(name)) for name in AMOUNTS if name in given}
-    chosen = {name: given.pop(name) for name in WORDS if name in given}
-    for name in given:
-        if not name.startswith("model."):
-            known = [each.replace("_", "-") for each in (*COUNTS, *AMOUNTS, *WORDS, "json", "dry_run")]
-            flag = name.replace("_", "-")
-            raise UserError(f"--{flag}: no such flag{nearest(flag, known)}")
-    if "gpus" not in counts:
-        raise UserError("m6 plan needs --gpus, how many there are")
-    if amounts.get("mfu", 0.5) > 1:
-        raise UserError(f"--mfu {amounts['mfu']:g}: a share, from 0 to 1")
-    if chosen.get("checkpointing", "none") not in CHECKPOINTING:
-        raise UserError(f"--checkpointing {chosen['checkpointing']!r}: allowed are {', '.join(CHECKPOINTING)}")
-    kind = chosen.get("gpu", "a100-80g")
-    gpu = find(kind)
-    if "gpus_per_node" in counts:
-        gpu = gpu.override({"per_node": counts["gpus_per_node"]})
-    size = sized(alone[0], given, counts.get("vocabulary", 0), "plan")
-    own: dict[str, Any] = {name: counts[name] for name in Wish.__dataclass_fields__ if name in counts}
-    mfu = amounts.get("mfu", assumed_mfu(size.model))
-    own |= {"gpu": gpu, "mfu": mfu, "checkpointing": chosen.get("checkpointing")}
-    wish = Wish(model=size.model, vocab_size=size.vocab_size, **own)
-    return Asked(alone[0], wish, kind, counts.get("corpus_tokens"), amounts.get("price"), "mfu" in amounts)
+        raise UserError(f"m6 plan takes one size, recipe or run folder, got {' '.join(alone) if alone else 'none'}")
+    if "gpus" not in given:
+        raise UserError("m6 plan needs --gpus, how many there are; `m6 plan --help` tells the rest")
+    size, recipe = find(alone[0])
+    numbers = {name: count(name.replace("_", "-"), given.pop(name)) for name in COUNTS if name in given}
+    world = numbers["gpus"]
+    name, gpu = _gpu(given)
+    corpus, price = (_positive(flag, given.pop(flag, default)) for flag, default in
+                     (("corpus_tokens", str(CORPUS_TOKENS)), ("price", "0")))  # fmt: skip
+    shares = {field: given.pop(field) for field in Efficiency.model_fields if field in given}
+    named = {field: given.pop(f"parallel.{field}") for field in _PARALLEL if f"parallel.{field}" in given}
+    checkpointing = given.pop("checkpointing", None)
+    if checkpointing is not None and checkpointing not in CHECKPOINTING:
+        raise UserError(f"--checkpointing {checkpointing!r}{nearest(checkpointing, CHECKPOINTING)}")
+    changes = flags.values(given, recipe, "plan")
+    if others := [field for field in changes if not field.startswith(("model.", "pretrain.loop.optimizer."))]:
+        raise UserError(f"--{others[0]} is nothing that m6 plan takes; `m6 plan --help` lists what it does")
+    recipe = recipe.override(changes)
+    size = changed(size, recipe.model, numbers.get("vocabulary", 0))
+    length = numbers.get("length", 1024 if alone[0] in SIZES else recipe.pretrain.data.row_length)
+    wish = Wish(
+        model=recipe.model,
+        vocab_size=size.vocab_size,
+        world=world,
+        gpu=gpu,
+        per_node=_per_node(world, numbers.get("gpus_per_node", min(PER_NODE, world))),
+        length=length,
+        samples=_samples(world, length, numbers),
+        muon=recipe.pretrain.loop.optimizer.muon_learning_rate > 0,
+        efficiency=Efficiency(**{"mfu": assumed_mfu(recipe.model)} | shares),
+        named=_named(named),
+        checkpointing=checkpointing,
+        rows=numbers.get("rows", 0),
+    )
+    return Request(alone[0], size, name, wish, corpus, price, "mfu" not in shares)
 
 
-def _count(flag: str, text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--{flag.replace('_', '-')}: {text!r} is not a whole number from 1 on")
-    return int(text)
+def _gpu(given: dict[str, str]) -> tuple[str, GPU]:
+    """The GPU that flags name or describe, which are taken out of them."""
+    own = {name.removeprefix("gpu."): given.pop(name) for name in list(given) if name.startswith("gpu.")}
+    name = given.pop("gpu", "a100-80g")
+    if name not in GPUS and not name.endswith(".json"):
+        raise UserError(f"--gpu: no GPU {name!r}{nearest(name, GPUS)}, or a JSON file of {', '.join(GPU.model_fields)}")
+    gpu = GPUS[name] if name in GPUS else GPU.read(Path(name))
+    return (f"{name}, changed" if own else name), gpu.override(own)
 
 
-def _amount(flag: str, text: str) -> float:
+def _positive(flag: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UserError(f"--{flag}: {text!r} is not a number above 0")
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"--{flag.replace('_', '-')}: {text!r} is not a number from 0 on")
     return value
 
 
-def describe(asked: Asked, found: Plan, fits: bool) -> dict[str, Any]:
-    """Every number that is shown, as plain values: bytes, seconds, tokens."""
-    job, wish = found.job, asked.wish
+def _per_node(world: int, per_node: int) -> int:
+    if world % per_node:
+        raise UserError(f"--gpus-per-node {per_node} does not divide the {world} GPUs; give one that does")
+    return per_node
+
+
+def _samples(world: int, length: int, numbers: dict[str, int]) -> int:
+    """Texts of a step."""
+    if "samples_per_step" in numbers and "tokens_per_step" in numbers:
+        raise UserError("give --samples-per-step or --tokens-per-step, not both")
+    if samples := numbers.get("samples_per_step", 0):
+        return samples
+    per_rank = -(-numbers.get("tokens_per_step", TOKENS_PER_STEP) // (length * world))
+    multiple = max(1, 1 << per_rank.bit_length() - 3)  # a prime number has no micro-batches
+    return -(-per_rank // multiple) * multiple * world
+
+
+class _Named(Config):
+    replicate: int = 0
+    shard: int = 0
+    experts: int = 0
+    accumulate: int = 0
+    reshard_after_forward: bool | None = None
+
+
+def _named(given: dict[str, str]) -> dict[str, int]:
+    values = _Named().override(given).model_dump(exclude_none=True)
+    if wrong := [name for name in given if name in values and name != "reshard_after_forward" and values[name] < 1]:
+        raise UserError(f"--parallel.{wrong[0]}: {given[wrong[0]]!r} is not a whole number from 1 on")
+    return {name: int(values[name]) for name in given if name in values}
+
+
+def describe(request: Request, dry: bool = False) -> dict[str, Any]:
+    """Every number that is shown, as plain values; with `dry`, those of a dry run too."""
+    wish = request.wish
+    found = choose(wish, 1 + OTHERS)
+    best = found[0] if found else leanest(wish)
     facts: dict[str, Any] = {
-        "name": asked.name,
-        "gpu": {"kind": asked.gpu, **wish.gpu.model_dump()},
-        "gpus": wish.gpus,
-        "fits": fits,
-        "mesh": job.axes._asdict(),
-        "rows": job.rows,
-        "length": job.length,
-        "accumulate": job.parallel.accumulate,
-        "checkpointing": job.checkpointing,
-        "memory": {**asdict(found.memory), "tensors": found.memory.tensors, "device": found.memory.device},
-        "traffic": [{**asdict(flow), "wire": flow.wire} for flow in flows(job)],
-        "mfu": {"value": wish.mfu, "assumed": not asked.mfu_given},
-        "seconds": {**asdict(found.seconds), "step": found.seconds.step},
-        "tokens_per_step": found.tokens_per_step,
-        "tokens_per_second": found.tokens_per_second,
-        "samples_per_second": found.tokens_per_second / job.length,
+        "name": request.name,
+        "about": request.size.about,
+        "gpus": wish.world,
+        "gpus_per_node": wish.per_node,
+        "gpu": {"name": request.gpu, **wish.gpu.model_dump(), "source": SOURCES.get(request.gpu, "as given")},
+        "efficiency": {**wish.efficiency.model_dump(), "mfu_assumed": request.assumed},
+        "allowance": {"context_bytes": CONTEXT, "fragments": FRAGMENTS},
+        "fits": bool(found),
+        "plan": of_choice(best, request),
+        "others": [of_choice(other, request) for other in found[1:]],
+        "would_fit": {} if found else {words: brief(choice) for words, choice in remedies(wish).items()},
     }
-    if asked.corpus_tokens:
-        facts["days"] = asked.corpus_tokens / found.tokens_per_second / 86_400
-        if asked.price:
-            facts["cost"] = facts["days"] * 24 * wish.gpus * asked.price
-    if asked.price:
-        facts["cost_per_billion_tokens"] = 1e9 / found.tokens_per_second / 3600 * wish.gpus * asked.price
-    if not fits:
-        others = {name: gpu for name, gpu in GPUS.items() if gpu.memory_gib > wish.gpu.memory_gib}
-        facts["would_fit"] = {
-            "gpus": enough(wish),
-            "kinds": [name for name, gpu in others.items() if choose(replace(wish, gpu=gpu))[1]],
-        }
-    if asked.name == "100b" and wish.gpus == PAPER["gpus"] and asked.gpu.startswith("a100"):
-        same, _ = choose(replace(wish, length=PAPER["length"]))
-        facts["paper"] = {**PAPER, "mark": "recalled", "ours": same.tokens_per_second / PAPER["length"]}
+    if request.size is SIZES[str(PAPER["size"])]:
+        facts["paper"] = _paper(wish)
+    if dry:
+        facts["dry_run"] = _dry_run(best)
     return facts
 
 
-def _dry_run(found: Plan) -> dict[str, Any]:
+def brief(choice: Choice) -> dict[str, Any]:
+    """A choice in a few numbers."""
+    job = choice.job
+    return {
+        "mesh": job.axes._asdict() | {"expert_shard": job.expert_shard},
+        "rows": job.rows,
+        "accumulate": job.parallel.accumulate,
+        "checkpointing": job.checkpointing,
+        "reshard_after_forward": job.parallel.reshard_after_forward,
+        "device_bytes": choice.memory.device,
+        "step_seconds": choice.time.seconds,
+        "tokens_per_second": choice.tokens / choice.time.seconds,
+    }
+
+
+def of_choice(choice: Choice, request: Request) -> dict[str, Any]:
+    """All of a choice."""
+    wish, time, memory = choice.wish, choice.time, choice.memory
+    rate = choice.tokens / time.seconds
+    days = request.corpus_tokens / rate / 86_400
+    cost = days * 24 * wish.world * request.price if request.price else None
+    parts = ("weights", "gradients", "optimizer", "activations", "gathered", "buffers")
+    return brief(choice) | {
+        "length": wish.length,
+        "samples_per_step": wish.samples,
+        "tokens_per_step": choice.tokens,
+        "memory": {part: getattr(memory, part) for part in parts}
+        | {"allowance": memory.device - memory.tensors, "peak_at": memory.moment},
+        "traffic": [_flow(flow, choice) for flow in flows(choice.job)],
+        "seconds": {part: getattr(time, part) for part in ("products", "again", "weights", "tokens", "update")}
+        | {"step": time.seconds, "step_in_turn": time.in_turn},
+        "samples_per_second": wish.samples / time.seconds,
+        "mfu": time.flops / time.seconds / wish.gpu.tflops / 1e12,
+        "corpus": {"tokens": request.corpus_tokens, "days": days, "price": request.price or None, "dollars": cost},
+    }
+
+
+def _flow(flow: Any, choice: Choice) -> dict[str, Any]:
+    wish, job = choice.wish, choice.job
+    return {
+        "kind": flow.kind,
+        "axis": flow.axis,
+        "ranks": flow.ranks,
+        "in_a_node": inside(flow.axis, job, wish.per_node),
+        "calls": flow.calls,
+        "bytes": flow.bytes,
+        "wire_bytes": flow.wire,
+        "seconds": flow_seconds(flow, job, wish.gpu, wish.efficiency, wish.per_node),
+        "part": part_of(flow),
+    }
+
+
+def _paper(wish: Wish) -> dict[str, Any]:
+    """The paper's figure, and what share of the peak of its GPUs that is for the model as it is here."""
+    tokens = PAPER["samples_per_second"] * PAPER["length"]  # type: ignore[operator]
+    per_token = TRAINING * sum(flops_per_token(wish.model, wish.vocab_size, PAPER["length"], causal=True).values())  # type: ignore[arg-type]
+    peak = GPUS["a100-80g"].tflops * 1e12 * PAPER["gpus"]  # type: ignore[operator]
+    return {**PAPER, "tokens_per_second": tokens, "mfu": tokens * per_token / peak}
+
+
+def _dry_run(choice: Choice) -> dict[str, Any]:
     from m6.train.config import LoopConfig
     from m6.train.dry_run import dry_run
 
-    job = brief(found.job)
+    job = choice.job
     loop = LoopConfig().override({"checkpointing": job.checkpointing})
+    loop = loop if job.muon else loop.override({"optimizer.muon_learning_rate": 0.0})
     real = dry_run(job.model, job.vocab_size, job.world, job.parallel, loop, job.rows, job.length)
     traffic = [
         {"kind": what.kind, "axis": what.group, "calls": sent.calls, "bytes": sent.bytes}
         for what, sent in real.traffic.items()
     ]
-    return {**vars(real), "traffic": traffic}
-
-
-def brief(job: Job) -> Job:
-    """The same with two micro-batches at the most: the others do what the second does."""
-    return replace(job, parallel=job.parallel.override({"accumulate": min(2, job.parallel.accumulate)}))
-
-
-def page(asked: Asked, found: Plan, facts: dict[str, Any]) -> str:
-    """The numbers for a person."""
-    job, wish, memory = found.job, asked.wish, facts["memory"]
-    room = wish.gpu.memory_gib
-    verdict = "fits" if facts["fits"] else "DOES NOT FIT"
-    lines = [
-        f"{asked.name} on {wish.gpus} x {asked.gpu}: {verdict}, {_gib(memory['device'])} of {room:.1f} GiB",
-        "",
-        f"mesh           {job.axes.replicate} cop{'ies' if job.axes.replicate > 1 else 'y'} of the model over"
-        f" {job.axes.shard} GPUs each" + (f", experts in {job.axes.experts} groups" if job.sparse else ""),
-        f"micro-batch    {job.rows} texts of {job.length:,} tokens, {job.parallel.accumulate} in a step;"
-        f" {found.tokens_per_step:,} tokens a step in all",
-        f"checkpointing  {job.checkpointing}",
-        "",
-        *_table([("memory of a GPU", ""), *_memory_rows(memory)]),
-        "",
-        *_table([("traffic of a GPU, a step", "calls", "whole", "sent"), *map(_flow_row, flows(job))]),
-        "",
-        *_table([("seconds of a step", ""), *((name, f"{value:.3g}") for name, value in facts["seconds"].items())]),
-        "",
-        f"{found.tokens_per_second:,.0f} tokens/s, {facts['samples_per_second']:,.0f} texts/s",
-        *_costs(asked, facts),
-        *_missing(facts),
-        *_dry_lines(found, facts),
-        "",
-        _command(asked, found),
-        "",
-        f"Assumed: products at {wish.mfu:.0%} of the data sheet's {wish.gpu.tflops:,.0f} TFLOP/s"
-        f"{' (given)' if asked.mfu_given else ''}; {HIDDEN:.0%} of gathering hidden behind them; "
-        f"{CONTEXT / 2**30:.1f} GiB for CUDA and {FRAGMENTS:.0%} lost to fragments; "
-        f"{wish.gpu.network_gb_per_s:g} GB/s between nodes for each GPU.",
-    ]
-    return "\n".join(lines)
-
-
-def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, str]]:
-    names = {"weights": "weights", "optimizer": "optimizer states", "gradients": "gradients",
-             "activations": "activations", "gathered": "gathered weights and gradients", "buffers": "buffers",
-             "tensors": "all tensors, at the peak", "device": "with CUDA and fragments"}  # fmt: skip
-    rows = [(label, _gib(memory[name])) for name, label in names.items()]
-    return [*rows, ("the peak is at", memory["moment"])]
-
-
-def _flow_row(flow: Flow) -> tuple[str, ...]:
-    return f"{flow.kind} among {flow.ranks} ({flow.axis})", f"{flow.calls:,}", _gib(flow.bytes), _gib(flow.wire)
-
-
-def _costs(asked: Asked, facts: dict[str, Any]) -> list[str]:
-    lines = []
-    if "days" in facts:
-        cost = f", {facts['cost']:,.0f} at {asked.price:g} a GPU and hour" if "cost" in facts else ""
-        lines.append(f"{asked.corpus_tokens:,} tokens take {facts['days']:,.1f} days{cost}")
-    elif "cost_per_billion_tokens" in facts:
-        lines.append(f"a billion tokens cost {facts['cost_per_billion_tokens']:,.2f}")
-    if "paper" in facts:
-        paper = facts["paper"]
-        lines.append(
-            f"at {paper['length']} tokens a text {paper['ours']:,.0f} texts/s; the paper has "
-            f"{paper['samples_per_second']:,} on as many A100 ({paper['mark']}, not confirmed)"
-        )
-    return lines
-
-
-def _missing(facts: dict[str, Any]) -> list[str]:
-    if facts["fits"]:
-        return []
-    would = facts["would_fit"]
-    ways = [f"{would['gpus']:,} of these GPUs"] if would["gpus"] else []
-    ways += [f"as many {kind}" for kind in would["kinds"]]
-    return [
-        "",
-        f"This is what takes least memory. What would fit: {'; or '.join(ways) or 'nothing that is known here'}.",
-    ]
-
-
-def _dry_lines(found: Plan, facts: dict[str, Any]) -> list[str]:
-    if "dry_run" not in facts:
-        return []
-    real = facts["dry_run"]
-    planned = by_group(brief(found.job))
-    rows = [("dry run", "planned", "counted"),
-            ("tensors at the peak", _gib(found.memory.tensors), _gib(real["peak"]))]  # fmt: skip
-    for sent in real["traffic"]:
-        if flow := planned.get((sent["kind"], sent["axis"])):
-            rows.append((f"{flow.kind} ({flow.axis})", _gib(flow.bytes), _gib(sent["bytes"])))
-    few = " (of a step with two micro-batches)" if found.job.parallel.accumulate > 2 else ""
-    return ["", *_table(rows), f"in {real['seconds']:.0f} s and {real['host_gib']:.2f} GiB here{few}"]
-
-
-def _command(asked: Asked, found: Plan) -> str:
-    job, nodes = found.job, -(-asked.wish.gpus // asked.wish.gpu.per_node)
-    changed = {"replicate": job.axes.replicate, "experts": job.axes.experts, "accumulate": job.parallel.accumulate}
-    given = [f"--pretrain.parallel.{name} {value}" for name, value in changed.items() if value > 1]
-    if job.checkpointing != "none":
-        given.append(f"--pretrain.loop.checkpointing {job.checkpointing}")
-    there = f"--nnodes {nodes} " if nodes > 1 else ""
-    each = min(asked.wish.gpus, asked.wish.gpu.per_node)
-    words = [f"torchrun {there}--nproc-per-node {each} -m m6.cli pretrain", shlex.quote(asked.name), *given]
-    return " ".join(words)
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        return "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()
-
-    return [line(row) for row in rows]
-
-
-def _gib(count: float) -> str:
-    return f"{count / 2**30:,.2f} GiB" if count >= 2**30 / 100 else f"{count / 2**20:,.2f} MiB"
+    return {**vars(real), "traffic": traffic, "planned_peak": choice.memory.tensors}

@@ -12,6 +12,7 @@ from typing import Any
 
 from m6 import flags
 from m6.config import UserError, nearest, recipe_names
+from m6.model.config import ModelConfig
 from m6.model.flops import TRAINING, TRAINING_BYTES, experts_per_token, flops_per_token, parameters, patch_flops
 from m6.model.sizes import MARKS, SIZES, Size, layout_parameters
 from m6.recipes.recipe import Recipe, is_run_folder, named
@@ -54,8 +55,8 @@ def show(words: Sequence[str]) -> str:
     alone, given = flags.split([word for word in words if word != "--json"])
     if len(alone) > 1:
         raise UserError(f"m6 show takes one size, recipe or run folder, got {' '.join(alone)}")
-    length = _count("length", given.pop("length", "1024"))
-    vocabulary = _count("vocabulary", given.pop("vocabulary")) if "vocabulary" in given else 0
+    length = count("length", given.pop("length", "1024"))
+    vocabulary = count("vocabulary", given.pop("vocabulary")) if "vocabulary" in given else 0
     sizes = {name: sized(name, given, vocabulary, "show") for name in alone or SIZES}
     facts = {name: describe(size, length, marked=size is SIZES.get(name)) for name, size in sizes.items()}
     if "--json" in words:
@@ -63,29 +64,41 @@ def show(words: Sequence[str]) -> str:
     return _page(alone[0], facts[alone[0]]) if alone else _overview(facts, length)
 
 
-def _count(flag: str, text: str) -> int:
+def count(flag: str, text: str) -> int:
+    """The whole number that a flag gives. UserError if it is none."""
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"--{flag}: {text!r} is not a whole number from 1 on")
     return int(text)
 
 
-def sized(name: str, given: dict[str, str], vocabulary: int, verb: str) -> Size:
-    """The size of a name with the changes that flags give; the one of the table if nothing is another. UserError for
-    what is no size, or no change of a model."""
+def find(name: str) -> tuple[Size, Recipe]:
+    """The size of a name, and the recipe it stands in; that of a recipe or a run is as large as it may be or is.
+    UserError if there is none."""
     if name in SIZES:
-        size, recipe = SIZES[name], Recipe(model=SIZES[name].model)
-    elif name in recipe_names() or name.endswith(".py") or is_run_folder(name):
-        recipe = named(name)
-        trained = read_done(name, "pretrain") if is_run_folder(name) else None
-        most = recipe.tokenizer.vocab_size + recipe.vqgan.model.num_codes  # a small corpus may give fewer
-        size = Size("as the recipe or run has it", recipe.model, (trained or {}).get("vocabulary", most))
-    else:
-        raise UserError(f"no size, recipe or run folder {name!r}{nearest(name, [*SIZES, *recipe_names()])}")
+        return SIZES[name], Recipe(model=SIZES[name].model)
+    if name not in recipe_names() and not name.endswith(".py") and not is_run_folder(name):
+        raise UserError(
+            f"no size, recipe or run folder {name!r}{nearest(name, dict.fromkeys([*SIZES, *recipe_names()]))}"
+        )
+    recipe = named(name)
+    trained = read_done(name, "pretrain") if is_run_folder(name) else None
+    most = recipe.tokenizer.vocab_size + recipe.vqgan.model.num_codes  # a small corpus may give fewer
+    return Size("as the recipe or run has it", recipe.model, (trained or {}).get("vocabulary", most)), recipe
+
+
+def sized(name: str, given: dict[str, str], vocabulary: int, verb: str) -> Size:
+    """The size of a name with the changes that flags give. UserError for what is no size, or no change of a model."""
+    size, recipe = find(name)
     changes = flags.values(given, recipe, verb)
     if others := [field for field in changes if not field.startswith("model.")]:
         raise UserError(f"--{others[0]}: m6 {verb} takes fields of the model alone; see `m6 {verb} --help`")
-    changed = (recipe.override(changes).model, vocabulary or size.vocab_size)
-    return size if changed == (size.model, size.vocab_size) else Size(f"{size.about}, changed", *changed)
+    return changed(size, recipe.override(changes).model, vocabulary)
+
+
+def changed(size: Size, model: ModelConfig, vocabulary: int = 0) -> Size:
+    """A size with another model and vocabulary; itself if they are the same."""
+    made = (model, vocabulary or size.vocab_size)
+    return size if made == (size.model, size.vocab_size) else Size(f"{size.about}, changed", *made)
 
 
 def describe(size: Size, length: int, marked: bool) -> dict[str, Any]:
@@ -134,11 +147,11 @@ def _overview(facts: dict[str, dict[str, Any]], length: int) -> str:
                 name,
                 *(f"{number[field]:,}" for field in ("num_layers", "hidden_size", "num_heads", "ffn_size")),
                 f"{number['experts.num_experts']:,}{every}" if "experts.num_experts" in number else "-",
-                _short(number["parameters"]),
+                short(number["parameters"]),
                 f"{fact['paper']['parameters']} {fact['numbers']['parameters']['mark']}" if fact["paper"] else "-",
-                _short(sum(fact["parameters"]["active"].values())),
-                _short(fact["flops_per_token"]["causal"]["training_total"]),
-                _bytes(sum(fact["training_bytes"].values())),
+                short(sum(fact["parameters"]["active"].values())),
+                short(fact["flops_per_token"]["causal"]["training_total"]),
+                in_bytes(sum(fact["training_bytes"].values())),
             )
         )
     closing = [
@@ -147,11 +160,11 @@ def _overview(facts: dict[str, dict[str, Any]], length: int) -> str:
         "training: memory of weights, gradients and AdamW in float32.",
         "m6 show SIZE: the parts, and where each number is from.",
     ]
-    return "\n".join([*_columns(rows), "", *closing])
+    return "\n".join([*columns(rows), "", *closing])
 
 
 def _page(name: str, fact: dict[str, Any]) -> str:
-    parts = [_columns(_numbers(fact), words=True), _columns(_parts(fact)), _columns(_costs(fact), words=True)]
+    parts = [columns(_numbers(fact), words=True), columns(_parts(fact)), columns(_costs(fact), words=True)]
     return "\n\n".join([f"{name}: {fact['about']}", *("\n".join(part) for part in [*parts, _closing(fact)])])
 
 
@@ -159,7 +172,7 @@ def _numbers(fact: dict[str, Any]) -> list[tuple[str, ...]]:
     note = ""
     if fact["paper"]:
         ours, layout = fact["numbers"]["parameters"]["value"], fact["paper"]["layout"]
-        note = f" as {fact['paper']['parameters']}; its layout, as far as known, counts {_short(layout)}, "
+        note = f" as {fact['paper']['parameters']}; its layout, as far as known, counts {short(layout)}, "
         note += f"here {ours / layout - 1:+.2%}"
     return [
         (NUMBERS[name], f"{entry['value']:,}", entry.get("mark", "") + (note if name == "parameters" else ""))
@@ -175,10 +188,10 @@ def _parts(fact: dict[str, Any]) -> list[tuple[str, ...]]:
     for name in dict.fromkeys([*total, *causal]):
         if not total.get(name) and not causal.get(name):
             continue
-        held = (_short(total[name]), f"{total[name] / count:.1%}", _short(active[name])) if name in total else ("",) * 3
-        flops = (_short(causal[name]), _short(whole[name])) if causal.get(name) else ("", "")
+        held = (short(total[name]), f"{total[name] / count:.1%}", short(active[name])) if name in total else ("",) * 3
+        flops = (short(causal[name]), short(whole[name])) if causal.get(name) else ("", "")
         rows.append((name, *held, *flops))
-    sums = (_short(count), "", _short(sum(active.values())), _short(sum(causal.values())), _short(sum(whole.values())))
+    sums = (short(count), "", short(sum(active.values())), short(sum(causal.values())), short(sum(whole.values())))
     return [*rows, ("total", *sums)]
 
 
@@ -186,19 +199,19 @@ def _costs(fact: dict[str, Any]) -> list[tuple[str, ...]]:
     memory = fact["training_bytes"]
     return [
         *(
-            (f"training FLOPs/token, {how}", _short(fact["flops_per_token"][how]["training_total"]), "")
+            (f"training FLOPs/token, {how}", short(fact["flops_per_token"][how]["training_total"]), "")
             for how in COUNTED
         ),
-        *((f"training memory, {name}", _bytes(size), "") for name, size in memory.items()),
-        ("… together", _bytes(sum(memory.values())), "float32; activations on top"),
-        ("weights in bfloat16", _bytes(fact["bfloat16_bytes"]), "to use it"),
+        *((f"training memory, {name}", in_bytes(size), "") for name, size in memory.items()),
+        ("… together", in_bytes(sum(memory.values())), "float32; activations on top"),
+        ("weights in bfloat16", in_bytes(fact["bfloat16_bytes"]), "to use it"),
     ]
 
 
 def _closing(fact: dict[str, Any]) -> list[str]:
     lines = [
         f"FLOPs are for texts of {fact['length']:,} tokens; a patch of a picture takes "
-        f"{_short(fact['flops_per_patch'])} more, once."
+        f"{short(fact['flops_per_patch'])} more, once."
     ]
     if fact["stem"] in ("backbone", "crops"):
         lines.append("The network that gives the features of pictures is not counted.")
@@ -208,7 +221,7 @@ def _closing(fact: dict[str, Any]) -> list[str]:
     return lines + [f"{mark}: {meaning}" for mark, meaning in MARKS.items() if mark in used]
 
 
-def _columns(rows: Sequence[tuple[str, ...]], words: bool = False) -> list[str]:
+def columns(rows: Sequence[tuple[str, ...]], words: bool = False) -> list[str]:
     """Rows as lines. Columns of numbers end together; the first one, and with `words` the last, begin together."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = {0, len(widths) - 1} if words else {0}
@@ -221,7 +234,7 @@ def _columns(rows: Sequence[tuple[str, ...]], words: bool = False) -> list[str]:
     ]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """324,594,688 -> 324.6M."""
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= limit:
@@ -229,7 +242,8 @@ def _short(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _bytes(value: float) -> str:
+def in_bytes(value: float) -> str:
+    """86,016 -> 84.0 KiB."""
     for limit, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
         if value >= limit:
             return f"{value / limit:,.1f} {unit}"

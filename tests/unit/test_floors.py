@@ -21,8 +21,8 @@ FLOORS: list[set[str]] = [
     {"data", "parallel"},
     {"generate", "tasks", "interop"},
     {"train", "serve"},
-    {"cli", "corpus_files", "export", "flags", "generate_flags", "plan", "quickstart", "recipes", "show", "stages"}
-    | {"__init__", "__main__"},
+    {"cli", "corpus_files", "export", "flags", "generate_flags", "plan", "plan_page", "quickstart", "recipes"}
+    | {"show", "stages", "__init__", "__main__"},
 ]
 GROUND, DOOR = FLOORS[0], FLOORS[-1]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
@@ -127,7 +127,7 @@ def test_first_help_page_loads_almost_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "corpus", "tokenizer", "vqgan", "pretrain", "evaluate", "generate", "export", "show"]
+    "verb", ["quickstart", "corpus", "tokenizer", "vqgan", "pretrain", "evaluate", "generate", "export", "show", "plan"]
 )
 def test_help_of_a_verb_loads_no_torch(verb: str) -> None:
     loaded = loaded_after(f"from m6.cli import main; assert main(['{verb}', '--help']) == 0")

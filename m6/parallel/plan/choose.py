@@ -1,126 +1,196 @@
-"""The mesh, the micro-batch and the recomputation that suit: of all that fit, what trains most tokens a second."""
+"""The mesh and the micro-batch for some GPUs: every one that divides is tried, and the fastest that fits is taken.
+
+Tried are all axes (replicate, shard, experts), all micro-batches that make the step, the three ways of checkpointing,
+and weights that stay gathered or not; whatever the user has named is left as it is. When nothing fits, the same search
+says what would.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from math import log
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+from math import isqrt
+from typing import Literal, TypeAlias
 
 from m6.config import UserError
 from m6.model.config import ModelConfig
 from m6.parallel.config import ParallelConfig
-from m6.parallel.plan.hardware import GPU
+from m6.parallel.plan.hardware import GPU, GPUS, Efficiency
 from m6.parallel.plan.job import Job
 from m6.parallel.plan.memory import Memory, memory
-from m6.parallel.plan.time import Seconds, seconds
+from m6.parallel.plan.time import StepTime, step_time
 
-CHECKPOINTING = ("none", "selective", "full")
-MOST_ROWS = 64  # of a micro-batch
-MOST_GPUS = 2**16
+Checkpointing: TypeAlias = Literal["none", "selective", "full"]
+CHECKPOINTING: tuple[Checkpointing, ...] = ("none", "selective", "full")
+DOUBLINGS = 6
+"""Of the number of GPUs, when more of them are tried."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for; what is None is chosen."""
+    """What is to be trained on what. `samples` texts of `length` tokens make a step."""
 
     model: ModelConfig
     vocab_size: int
-    gpus: int
+    world: int
     gpu: GPU
-    mfu: float
+    per_node: int = 8
     length: int = 1024
-    tokens_per_step: int = 2**20
+    samples: int = 1024
     muon: bool = True
-    replicate: int | None = None
-    experts: int | None = None
-    rows: int | None = None
-    checkpointing: str | None = None
+    efficiency: Efficiency = field(default_factory=Efficiency)
+    named: dict[str, int] = field(default_factory=dict)
+    """Fields of `ParallelConfig` that are not to be chosen."""
+    checkpointing: Checkpointing | None = None
+    rows: int = 0
+    """Of a micro-batch; 0 chooses."""
+
+    @property
+    def per_rank(self) -> int:
+        """Samples of a rank in a step."""
+        return self.samples // self.world
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A job with what it takes."""
+class Choice:
+    """A way to train."""
 
+    wish: Wish
     job: Job
-    memory: Memory
-    seconds: Seconds
+
+    @cached_property
+    def time(self) -> StepTime:
+        """Of a step."""
+        return step_time(self.job, self.wish.gpu, self.wish.efficiency, self.wish.per_node)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """At the peak."""
+        return memory(self.job)
 
     @property
-    def tokens_per_step(self) -> int:
-        """Of all ranks."""
-        return self.job.tokens * self.job.parallel.accumulate * self.job.world
+    def fits(self) -> bool:
+        """Whether the GPU has that much memory."""
+        return self.memory.device <= self.wish.gpu.memory_gib * 2**30
 
     @property
-    def tokens_per_second(self) -> float:
-        """Of all ranks."""
-        return self.tokens_per_step / self.seconds.step
+    def tokens(self) -> int:
+        """Of a step, on all ranks."""
+        return self.wish.samples * self.wish.length
+
+
+def choose(wish: Wish, count: int = 1) -> list[Choice]:
+    """The fastest that fit, each with other axes, best first; none if none fits. UserError for what does not divide."""
+    found: dict[tuple[int, ...], Choice] = {}
+    every = [Choice(wish, job) for job in jobs(wish)]
+    for choice in sorted(every, key=lambda each: (each.time.seconds, each.time.in_turn)):
+        if choice.job.axes not in found and choice.fits:
+            found[choice.job.axes] = choice
+            if len(found) == count:
+                break
+    return list(found.values())
+
+
+def leanest(wish: Wish) -> Choice:
+    """The one that takes least memory, whether it fits or not."""
+    return min(_lean(wish), key=lambda each: each.memory.device)
+
+
+def remedies(wish: Wish) -> dict[str, Choice]:
+    """What would fit where nothing does, as words: another mesh or more checkpointing, a larger GPU, more GPUs."""
+    tried: list[tuple[str, Wish]] = []
+    free = replace(wish, named={}, checkpointing=None, rows=0)
+    if wish.checkpointing in ("none", "selective"):
+        tried.append(("--checkpointing full", replace(wish, checkpointing="full")))
+    if wish.rows > 1:
+        tried.append(("a smaller micro-batch than --rows", replace(wish, rows=0)))
+    if wish.named:
+        tried.append(("other axes than those that were named", replace(wish, named={})))
+    larger = sorted((gpu.memory_gib, name) for name, gpu in GPUS.items() if gpu.memory_gib > wish.gpu.memory_gib)
+    tried += [(f"--gpu {name}", replace(free, gpu=GPUS[name])) for _, name in larger]
+    for times in (2**doubling for doubling in range(1, DOUBLINGS + 1)):
+        world = wish.world * times
+        samples = -(-wish.samples // world) * world
+        tried.append((f"--gpus {world}", replace(free, world=world, samples=samples)))
+    found: dict[str, Choice] = {}
+    for words, other in tried:
+        kind = words.split()[0]
+        if not any(name.split()[0] == kind for name in found) and any(choice.fits for choice in _lean(other)):
+            found[words] = choose(other)[0]
+    return found
+
+
+def _lean(wish: Wish) -> Iterator[Choice]:
+    """Of each mesh the smallest micro-batches with most recomputed."""
+    frugal = replace(wish, checkpointing=wish.checkpointing or "full", named={"reshard_after_forward": 1} | wish.named)
+    least = sorted({job.rows for job in jobs(frugal)})[:2]
+    return (Choice(wish, job) for job in jobs(frugal) if job.rows in least)
 
 
 def jobs(wish: Wish) -> Iterator[Job]:
-    """All that are as wished. UserError if nothing can be."""
-    found = False
-    for parallel in meshes(wish):
-        for rows in [wish.rows] if wish.rows else [2**power for power in range(MOST_ROWS.bit_length())]:
-            accumulate = wish.tokens_per_step // (wish.gpus * rows * wish.length)
-            if accumulate < 1 and rows > 1 and not wish.rows:
-                continue
-            given = parallel.override({"accumulate": max(1, accumulate)})
-            for how in [wish.checkpointing] if wish.checkpointing else CHECKPOINTING:
-                found = True
-                yield Job(wish.model, wish.vocab_size, wish.gpus, given, rows, wish.length, how, wish.muon)  # type: ignore[arg-type]
+    """All that divide. UserError, which says what does not, if there is none."""
+    ways = [wish.checkpointing] if wish.checkpointing else CHECKPOINTING
+    stays = [bool(wish.named["reshard_after_forward"])] if "reshard_after_forward" in wish.named else [True, False]
+    for parallel, (rows, accumulate), way, reshard in product(meshes(wish), micro_batches(wish), ways, stays):
+        config = parallel.override({"accumulate": accumulate, "reshard_after_forward": reshard})
+        yield Job(wish.model, wish.vocab_size, wish.world, config, rows, wish.length, way, wish.muon)
+
+
+def meshes(wish: Wish) -> list[ParallelConfig]:
+    """All axes for the GPUs. UserError if there are none."""
+    world, num_experts = wish.world, wish.model.experts.num_experts
+    named = {name: wish.named[name] for name in ("replicate", "shard", "experts") if wish.named.get(name)}
+    if num_experts == 1 and named.get("experts", 1) > 1:
+        raise UserError(f"--parallel.experts {named['experts']}: this model has no experts")
+    for name, value in named.items():
+        whole, what = (num_experts, "experts of a layer") if name == "experts" else (world, "GPUs")
+        if whole % value:
+            raise UserError(f"--parallel.{name} {value} does not divide the {whole} {what}")
+    found = []
+    for replicate in divisors(world):
+        shard = world // replicate
+        for experts in divisors(shard) if num_experts > 1 else [1]:
+            axes = {"replicate": replicate, "shard": shard, "experts": experts}
+            if all(axes[name] == value for name, value in named.items()) and _shared(wish.model, shard, experts):
+                found.append(ParallelConfig.model_validate(axes))
     if not found:
+        asked = " ".join(f"--parallel.{name} {value}" for name, value in named.items()) or f"{num_experts} experts"
         raise UserError(
-            f"no mesh of {wish.gpus} GPUs has replicate {wish.replicate or 'any'} and experts {wish.experts or 'any'}: "
-            f"replicate has to divide the GPUs, experts what is left and the {wish.model.experts.num_experts} experts"
+            f"{asked}: no mesh of {world} GPUs has this; replicate x shard is all GPUs, experts divides shard"
         )
+    return found
 
 
-def meshes(wish: Wish) -> Iterator[ParallelConfig]:
-    """Copies that are whole nodes or parts of one, and groups of experts that divide them."""
-    experts = wish.model.experts.num_experts
-    for replicate in _divisors(wish.gpus):
-        shard = wish.gpus // replicate
-        if wish.replicate not in (None, replicate):
-            continue
-        if wish.replicate is None and shard % wish.gpu.per_node and wish.gpu.per_node % shard:
-            continue
-        for groups in _divisors(shard):
-            if experts % groups == 0 and wish.experts in (None, groups) and _divide(wish.model, groups, shard):
-                yield ParallelConfig(replicate=replicate, experts=groups)
+def _shared(model: ModelConfig, shard: int, experts: int) -> bool:
+    """Whether the ranks can divide the experts evenly, as `m6.parallel.fsdp.experts_side` asks."""
+    count = model.experts.num_experts
+    if count == 1:
+        return True
+    if count % experts:
+        return False
+    ranks = shard // experts
+    return count // experts % ranks == 0 or (model.hidden_size % ranks == 0 and model.expert_ffn_size % ranks == 0)
 
 
-def _divide(model: ModelConfig, groups: int, shard: int) -> bool:
-    """Whether the ranks that share a group of experts can divide them evenly (`m6.parallel.fsdp.experts_side`)."""
-    ranks, sides = shard // groups, (model.experts.num_experts // groups, model.expert_ffn_size, model.hidden_size)
-    return model.experts.num_experts == 1 or sides[0] % ranks == 0 or not any(side % ranks for side in sides[1:])
+def micro_batches(wish: Wish) -> list[tuple[int, int]]:
+    """Rows of a micro-batch and micro-batches of a step that make a rank's part. UserError if there are none."""
+    if wish.samples % wish.world:
+        raise UserError(f"--samples-per-step {wish.samples} cannot be divided among {wish.world} GPUs")
+    per_rank, accumulate = wish.per_rank, wish.named.get("accumulate", 0)
+    found = [
+        (rows, per_rank // rows)
+        for rows in divisors(per_rank)
+        if wish.rows in (0, rows) and accumulate in (0, per_rank // rows)
+    ]
+    if not found:
+        asked = f"--rows {wish.rows}" if wish.rows else f"--parallel.accumulate {accumulate}"
+        raise UserError(f"{asked} does not divide the {per_rank} samples that each GPU has in a step")
+    return found
 
 
-def choose(wish: Wish) -> tuple[Plan, bool]:
-    """The fastest plan that fits, of equally fast ones that with the largest micro-batch; or the one that takes least
-    memory, and False."""
-    plans = [Plan(job, memory(job), seconds(job, wish.gpu, wish.mfu)) for job in jobs(wish)]
-    fitting = [plan for plan in plans if fits(plan, wish.gpu)]
-    if fitting:
-        return max(fitting, key=lambda plan: (round(log(plan.tokens_per_second), 3), plan.job.rows)), True
-    return min(plans, key=lambda plan: plan.memory.device), False
-
-
-def fits(plan: Plan, gpu: GPU) -> bool:
-    """Whether a GPU has as much memory."""
-    return plan.memory.device <= gpu.memory_gib * 2**30
-
-
-def enough(wish: Wish) -> int | None:
-    """The least number of GPUs, doubled again and again, on which something fits; None if none does."""
-    gpus = wish.gpus
-    while gpus < MOST_GPUS:
-        gpus *= 2
-        with suppress(UserError):
-            if choose(replace(wish, gpus=gpus, replicate=None, experts=None))[1]:
-                return gpus
-    return None
-
-
-def _divisors(number: int) -> list[int]:
-    return [each for each in range(1, number + 1) if number % each == 0]
+def divisors(number: int) -> list[int]:
+    """Of a number, in order."""
+    small = [each for each in range(1, isqrt(number) + 1) if number % each == 0]
+    return sorted({*small, *(number // each for each in small)})

@@ -1,55 +1,100 @@
-"""GPUs that can be planned for: what the makers' data sheets say, and what is assumed of the network between nodes."""
+"""What a GPU can do, by its maker's data sheet, and which share of that a training reaches.
+
+Bandwidths are those of one GPU in one direction, in GB/s of 10^9 bytes: an NVLink that data sheets call 600 GB/s moves
+300 each way. Memory is what CUDA says is there, in GiB, which is a little less than the name of a GPU promises.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from math import inf
 from typing import Self
 
 from pydantic import model_validator
 
-from m6.config import Config, UserError, nearest
+from m6.config import Config
+from m6.model.config import ModelConfig
 
 
 class GPU(Config):
-    """A kind of GPU and what joins several; a JSON file of these fields stands for one's own."""
+    """One GPU among others like it: SXM forms, eight in a node, a network card of its own for each."""
 
     memory_gib: float
-    """Memory, as PyTorch reports it."""
+    """Memory that a process can take, GiB."""
     tflops: float
-    """Dense products in bfloat16, 10^12 FLOP/s, by the data sheet."""
-    memory_gb_per_s: float
-    """Bandwidth of its memory, GB/s."""
-    link_gb_per_s: float
-    """To the others of its node, GB/s in one direction (NVLink)."""
-    network_gb_per_s: float
-    """To other nodes, GB/s in one direction, for each GPU."""
-    per_node: int = 8
-    """GPUs of a node."""
+    """Peak of dense matrix products in bfloat16, 10^12 FLOP/s."""
+    memory_bandwidth: float
+    """Between its memory and its cores, GB/s."""
+    node_bandwidth: float
+    """To the others of its node, one way, GB/s."""
+    network_bandwidth: float
+    """To other nodes, one way, GB/s."""
 
     @model_validator(mode="after")
-    def _all_is_there(self) -> Self:
-        for name, value in self.model_dump().items():
-            if not value > 0:
-                raise ValueError(f"{name} {value} must be above 0")
+    def _all_are_there(self) -> Self:
+        for name, value in self:
+            if not 0 < value < inf:
+                raise ValueError(f"{name} {value:g} must be above 0, and a number")
         return self
 
 
-# Memory: what PyTorch reports for the SXM forms. FLOP/s, bandwidths: NVIDIA's data sheets of A100 (2021), H100 (2023)
-# and H200 (2024), NVLink in one direction. Network: assumed, a card of 200 or 400 Gbit/s for each GPU.
+def _row(memory: float, tflops: float, bandwidth: float, node: float, network: float) -> GPU:
+    return GPU(
+        memory_gib=memory,
+        tflops=tflops,
+        memory_bandwidth=bandwidth,
+        node_bandwidth=node,
+        network_bandwidth=network,
+    )
+
+
 GPUS = {
-    "a100-40g": GPU(memory_gib=39.4, tflops=312, memory_gb_per_s=1_555, link_gb_per_s=300, network_gb_per_s=25),
-    "a100-80g": GPU(memory_gib=79.2, tflops=312, memory_gb_per_s=2_039, link_gb_per_s=300, network_gb_per_s=25),
-    "h100": GPU(memory_gib=79.1, tflops=989, memory_gb_per_s=3_350, link_gb_per_s=450, network_gb_per_s=50),
-    "h200": GPU(memory_gib=139.8, tflops=989, memory_gb_per_s=4_800, link_gb_per_s=450, network_gb_per_s=50),
+    "a100-40g": _row(39.4, 312, 1_555, 300, 25),
+    "a100-80g": _row(79.1, 312, 2_039, 300, 25),
+    "h100": _row(79.1, 989, 3_350, 450, 50),
+    "h200": _row(139.7, 989, 4_800, 450, 50),
+    "cpu": _row(8, 0.1, 20, 2, 1),
 }
+"""By name."""
+SOURCES = {
+    "a100-40g": "NVIDIA A100 data sheet (SXM4), DGX A100 data sheet (eight 200 Gb/s network cards)",
+    "a100-80g": "NVIDIA A100 data sheet (SXM4), DGX A100 data sheet (eight 200 Gb/s network cards)",
+    "h100": "NVIDIA H100 data sheet (SXM5), DGX H100 data sheet (eight 400 Gb/s network cards)",
+    "h200": "NVIDIA H200 data sheet (SXM5), DGX H200 data sheet (eight 400 Gb/s network cards)",
+    "cpu": "assumed: about one core of a server, to plan what a test can run",
+}
+"""Where the numbers of a row are from."""
 
 
-def find(name: str) -> GPU:
-    """The GPU of a name, or of a JSON file. UserError if there is neither."""
-    if name in GPUS:
-        return GPUS[name]
-    if name.endswith(".json"):
-        if not Path(name).is_file():
-            raise UserError(f"--gpu: no file {name}")
-        return GPU.read(Path(name))
-    raise UserError(f"--gpu: no GPU {name!r}{nearest(name, GPUS)}, or a .json file of the fields of one")
+WIDE = 2048
+ASSUMED_MFU = {"wide": 0.4, "narrow": 0.25}
+"""By the width of the model: from WIDE on, and below, where products are smaller."""
+
+
+def assumed_mfu(model: ModelConfig) -> float:
+    """What a model of its width is taken to reach."""
+    return ASSUMED_MFU["wide" if model.hidden_size >= WIDE else "narrow"]
+
+
+class Efficiency(Config):
+    """Shares of the peaks that a training reaches: assumed, until they are measured on the machine itself."""
+
+    mfu: float = ASSUMED_MFU["wide"]
+    """Share of the peak FLOP/s while a rank computes and waits for nobody: `mfu_datasheet` of a run on one GPU."""
+    link_share: float = 0.7
+    """Share of the links' bandwidth that collectives reach."""
+    hidden: float = 0.9
+    """Of the shorter of computing and of gathering weights, the share that is hidden behind the longer."""
+    latency: float = 2e-5
+    """Seconds that a collective takes however little it moves."""
+    hop: float = 2e-6
+    """Seconds more for each further rank that takes part, which makes large groups slow for small weights."""
+
+    @model_validator(mode="after")
+    def _shares_are_shares(self) -> Self:
+        for name in ("mfu", "link_share", "hidden"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name):g} must be above 0 and at most 1")
+        for name in ("latency", "hop"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} {getattr(self, name):g} must be seconds from 0 on")
+        return self

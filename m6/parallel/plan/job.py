@@ -13,6 +13,7 @@ from m6.parallel.config import Axes, ParallelConfig
 
 Shape: TypeAlias = tuple[int, ...]
 MATRIX = 2  # bytes of a number in bfloat16, in which matrices are gathered and multiplied
+LENGTH_MULTIPLE = 32  # `m6.data.packing.LENGTH_MULTIPLE`, which loads torch
 EXACT = 4  # and of float32: weights where they lie, gradients, norms, routers, all outside of blocks
 
 
@@ -67,8 +68,8 @@ class Job:
 
     @property
     def tokens(self) -> int:
-        """Of a micro-batch."""
-        return self.rows * self.length
+        """Places of a micro-batch: rows are filled up to a multiple."""
+        return self.rows * -(-self.length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
 
     @cached_property
     def sparse(self) -> tuple[int, ...]:
@@ -77,8 +78,8 @@ class Job:
 
     @property
     def slots(self) -> int:
-        """Choices of the tokens of a micro-batch in a layer."""
-        return self.tokens * experts_per_token(self.model)
+        """Choices of the tokens of a micro-batch in a layer; what fills rows up makes none."""
+        return self.rows * self.length * experts_per_token(self.model)
 
     def norms(self, layer: int) -> Unit:
         """Of a block, what is gathered in float32."""

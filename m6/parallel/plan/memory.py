@@ -6,8 +6,9 @@ Muon). The peak is that of the worst of these moments:
     logits       all activations, and a chunk of logits with its gradients
     compute      block by block from the last: activations of those before it and its own, more where they are
                  recomputed, gradients of those after it (this rank's part), its weights and those of the next,
-                 gathered, and its gradients, whole
-    reduce       the same without its activations, with its gradients on their way
+                 gathered, and its gradients, whole in bfloat16
+    gradients    the same without its activations, with what was reduced last, whole in float32 until the next is
+    reduce       without its weights too, with its whole gradients, bfloat16 as they arose, float32 as they go
     embedding    all gradients, and the whole one of the embedding, which is the last that is reduced
     update       all gradients, and what Muon turns at once
 
@@ -19,7 +20,7 @@ with H heads, of which K experts see it out of E,
     with experts     26 D + 12 H                 26 D + 4 H            16 D
                      + 6 K D + 4 K F + 8 E       + 8 K D + 2 K F + 8 E + 6 K D + 8 E
 
-(2 K D less where experts are not spread). Weights are gathered in bfloat16, gradients arise in it and go in float32.
+(2 K D less where experts are not spread.)
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ def _kept_by_experts(job: Job) -> float:
 
 
 def worked(job: Job, layer: int) -> float:
-    """Bytes of a token that the backward of a block holds for a moment, beside what is kept: what is computed again,
-    and gradients of activations."""
+    """Bytes of a token that the backward of a block holds for a moment: what is computed again, and gradients of
+    activations."""
     width, inner, heads = job.model.hidden_size, job.model.ffn_size, job.model.num_heads
     if layer in job.sparse:
         inner = experts_per_token(job.model) * job.model.expert_ffn_size
@@ -134,48 +135,51 @@ def _moments(job: Job, rest: Memory) -> Iterator[Memory]:
     activations = beside + tokens * sum(kept(job, layer) for layer in range(model.num_layers))
     output = EXACT * job.vocab_size * model.hidden_size  # the gradient of the embedding as an output layer
     outside = root.gathered * root.whole + output
-    stays = 0 if job.parallel.reshard_after_forward else sum(unit.gathered * unit.whole for unit in _blocks(job))
+    kept_whole = not job.parallel.reshard_after_forward
+    stays = sum(MATRIX * unit.whole for unit in _blocks(job)) if kept_whole else 0
+    first = job.parallel.accumulate == 1  # else the gradients of the micro-batches before are there
     chunk = min(tokens, max(256, LOGITS // job.vocab_size))
+    gradients = 0.0 if first else weights(job)
     yield replace(
         rest,
         moment="logits",
+        gradients=gradients,
         activations=activations,
         gathered=outside + stays,
         buffers=LOGIT_BYTES * chunk * job.vocab_size + output,
     )
-    gradients = 0.0
+    reduced = 0  # what was whole in the last reduction waits, in float32, for the next one
     for layer in reversed(range(model.num_layers)):
-        matrices = job.matrices(layer)
-        ahead = 0 if stays else MATRIX * ((job.matrices(layer - 1).whole if layer else 0) + matrices.whole)
-        own = tokens * kept(job, layer)
-        for unit in [job.experts, matrices] if layer in job.sparse else [matrices]:
+        units = _of_block(job, layer)
+        ahead = MATRIX * job.matrices(layer - 1).whole if layer and not kept_whole else 0
+        block = 0 if kept_whole else MATRIX * sum(unit.whole for unit in units)
+        for left, unit in zip(reversed(range(len(units))), units, strict=True):
             there = replace(rest, gradients=gradients)
-            gathered = 0 if stays or unit is matrices else MATRIX * unit.whole
-            yield replace(
-                there,
-                moment="compute",
-                activations=activations + tokens * worked(job, layer),
-                gathered=outside + stays + ahead + gathered + MATRIX * unit.whole,
-            )
-            freed = own if unit is matrices else tokens * _kept_by_experts(job)
-            yield replace(
-                there,
-                moment="reduce",
-                activations=activations - freed,
-                gathered=outside + stays + ahead + (MATRIX + EXACT) * unit.whole,
-            )
-            gradients += EXACT * unit.own
-        activations -= own
-    gradients += EXACT * root.own
+            waiting = activations - tokens * (_kept_by_experts(job) if left else kept(job, layer))
+            gathered = outside + stays + block + ahead + MATRIX * unit.whole
+            computed = activations + tokens * worked(job, layer)
+            yield replace(there, moment="compute", activations=computed, gathered=gathered)
+            yield replace(there, moment="gradients", activations=waiting, gathered=gathered + EXACT * reduced)
+            stays, block = (stays - MATRIX * unit.whole, 0) if kept_whole else (0, block - MATRIX * unit.whole)
+            gathered = outside + stays + block + ahead + (MATRIX + EXACT) * unit.whole
+            yield replace(there, moment="reduce", activations=waiting, gathered=gathered)
+            gradients += EXACT * unit.own if first else 0
+            reduced = unit.whole
+        activations -= tokens * kept(job, layer)
+    gradients += EXACT * root.own if first else 0
     after = replace(rest, gradients=gradients)
     yield replace(after, moment="embedding", activations=activations, gathered=outside + 2 * EXACT * root.whole)
     turned = max((min(MUON_ELEMENTS, count) for count in _muon_elements(job)), default=0) if job.muon else 0
     yield replace(after, moment="update", buffers=MUON_COPIES * EXACT * turned)
 
 
+def _of_block(job: Job, layer: int) -> list[Unit]:
+    """Units of matrices, in the order in which the backward comes to them."""
+    return ([job.experts] if layer in job.sparse else []) + [job.matrices(layer)]
+
+
 def _blocks(job: Job) -> list[Unit]:
-    """Units of matrices."""
-    return [job.matrices(layer) for layer in range(job.model.num_layers)] + [job.experts for _ in job.sparse]
+    return [unit for layer in range(job.model.num_layers) for unit in _of_block(job, layer)]
 
 
 def _muon_elements(job: Job) -> Iterator[int]:

@@ -13,7 +13,7 @@ of it among n ranks, and twice that for an all-reduce. All-reduces of a few numb
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
@@ -40,12 +40,25 @@ class Flow:
         return self.bytes * (self.ranks - 1) / self.ranks * (2 if self.kind == "all_reduce" else 1)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Matrices of one shape that Muon turns together, `times` over; each rank of the axis has some rows of all `count`.
+    Without an axis a rank has them whole."""
+
+    rows: int
+    columns: int
+    axis: str
+    ranks: int
+    count: int
+    times: int
+
+
 def flows(job: Job, rank: int = 0) -> list[Flow]:
     """All of a step; what is exchanged within one rank is left out. Muon's are those of `rank`, and tokens go to all
     experts alike."""
-    found: Counter[tuple[str, str]] = Counter()
+    found: dict[tuple[str, str], float] = defaultdict(float)
     calls: Counter[tuple[str, str]] = Counter()
-    for kind, axis, count, times in (*_weights(job), *_tokens(job), *(_muon(job, rank) if job.muon else ())):
+    for kind, axis, count, times in (*_weights(job), *_tokens(job), *_muon(job, rank)):
         found[kind, axis] += count * times
         calls[kind, axis] += times
     sizes = {"shard": job.axes.shard, "replicate": job.axes.replicate,
@@ -85,20 +98,34 @@ def _tokens(job: Job) -> Iterator[tuple[str, str, float, int]]:
     yield "all_to_all", "experts", MATRIX * job.slots * job.model.hidden_size, 4 * times
 
 
-def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float, int]]:
-    """Rows of all matrices of one shape, some of them at once; each matrix is turned by one rank."""
+def turns(job: Job) -> Iterator[Turn]:
+    """What Muon turns in a step, some matrices at once; nothing without Muon."""
+    if not job.muon:
+        return
     alike: Counter[tuple[Shape, str]] = Counter()
     for layer in range(job.model.num_layers):
         alike.update((shape, "shard") for shape in job.matrices(layer).shapes)
-    if job.sparse and job.experts.side == 1:
-        for count, *shape in job.experts.shapes:
+    for count, *shape in job.experts.shapes if job.sparse else ():
+        if job.experts.side == 1:
             alike[tuple(shape), "expert_shard"] += count * len(job.sparse)
+        else:
+            alike[tuple(shape), ""] += count // job.expert_shard * len(job.sparse)
+    sizes = {"shard": job.axes.shard, "expert_shard": job.expert_shard, "": 1}
     for ((rows, columns), axis), number in alike.items():
-        ranks = job.axes.shard if axis == "shard" else job.expert_shard
-        own, place = ceil(rows / ranks), rank % ranks if axis == "shard" else rank % job.axes.shard // job.axes.experts
-        mine = max(0, min(own, rows - place * own))
-        most = max(1, MUON_ELEMENTS // (own * columns))
-        for start in range(0, number, most):
-            together = min(most, number - start)
-            yield "all_to_all", axis, EXACT * together * mine * columns, 1
-            yield "all_to_all", axis, EXACT * len(range(place, together, ranks)) * rows * columns, 1
+        most = max(1, MUON_ELEMENTS // (ceil(rows / sizes[axis]) * columns))
+        for count, times in ((most, number // most), (number % most, 1)):
+            if count and times:
+                yield Turn(rows, columns, axis, sizes[axis], count, times)
+
+
+def _muon(job: Job, rank: int) -> Iterator[tuple[str, str, float, int]]:
+    """Rows of the matrices of a turn to the ranks that turn them, and back; each matrix is turned by one rank."""
+    for turn in turns(job):
+        if not turn.axis:
+            continue
+        own = ceil(turn.rows / turn.ranks)
+        place = rank % turn.ranks if turn.axis == "shard" else rank % job.axes.shard // job.axes.experts
+        mine = max(0, min(own, turn.rows - place * own))
+        yield "all_to_all", turn.axis, EXACT * turn.count * mine * turn.columns, turn.times
+        owned = len(range(place, turn.count, turn.ranks))
+        yield "all_to_all", turn.axis, EXACT * owned * turn.rows * turn.columns, turn.times
