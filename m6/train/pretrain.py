@@ -127,8 +127,8 @@ def prepare(
     run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int, ranks: Ranks
 ) -> Task[Batch]:
     """What is trained in a run folder. UserError for whatever is missing or does not fit."""
-    check_pretraining(stage, model_config, vqgan, run.folder)
     check_ranks(ranks, stage, model_config)
+    check_pretraining(stage, model_config, vqgan, run.folder)
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
