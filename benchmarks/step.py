@@ -18,6 +18,8 @@ from benchmarks.peers.serve import serve
 from m6.data.packing import Batch
 from m6.model.config import ExpertsConfig, ModelConfig
 from m6.model.transformer import Transformer
+from m6.parallel.fsdp import shard
+from m6.parallel.mesh import ALONE, Ranks
 from m6.train.config import OptimizerConfig
 from m6.train.hardware import matrix_dtype, prepare_cpu
 from m6.train.loop import autocast
@@ -32,20 +34,26 @@ EXPERTS = ExpertsConfig(num_experts=8)
 
 
 class Step:
-    """A model and its optimizer; `run` trains on some batches and returns their real tokens."""
+    """A model and its optimizer; `run` trains on some batches and returns their real tokens. With ranks, each has
+    batches of its own, and as many of them."""
 
-    def __init__(self, vocabulary: int, precision: str, with_experts: bool) -> None:
+    def __init__(self, vocabulary: int, precision: str, with_experts: bool, ranks: Ranks = ALONE) -> None:
         self.dtype = matrix_dtype(precision)
         prepare_cpu(0)
         torch.manual_seed(0)
         config = TINY.model_copy(update={"experts": EXPERTS}) if with_experts else TINY
         self.model = Transformer(config, vocabulary).train()
-        self.optimizers = Optimizers(self.model, OptimizerConfig(learning_rate=1e-4, muon_learning_rate=0.0), 10**6)
+        if ranks.joined:
+            shard(self.model, ranks, self.dtype)
+        rates = OptimizerConfig(learning_rate=1e-4, muon_learning_rate=0.0)
+        self.optimizers = Optimizers(self.model, rates, 10**6, ranks=ranks)
+        self.ranks = ranks
 
     def run(self, batches: list[Batch]) -> int:
         for batch in batches:
+            total = self.ranks.sum(batch.weights.sum())
             with autocast(CPU, self.dtype):
-                loss, _ = batch_loss(self.model, batch)
+                loss, _ = batch_loss(self.model, batch, total, self.ranks)
             loss.backward()
             norm = self.optimizers.clip()
             assert (loss + norm).isfinite()

@@ -37,9 +37,11 @@ With a trained run:
   m6 generate answer        answer a question about a picture
   m6 generate poem          write a poem to a title
   m6 generate paint         paint a picture
+  m6 export RUN             write its weights as one folder of safetensors
 
 Before any of it:
   m6 show [SIZE]            what a model is made of and what it costs
+  m6 plan SIZE --gpus N     what training it on many GPUs takes
 
   m6 VERB --help            what a verb does, and its flags
   m6 --version
@@ -62,9 +64,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some takes a tenth of the help's time
     from m6.config import UserError
+    from m6.run import EndedError
 
     try:
         return _verb(words[0], words[1:])
+    except EndedError as ended:
+        if str(ended):
+            print(f"m6: {ended}" if ended.code else ended, file=sys.stderr, flush=True)
+        return ended.code
     except UserError as error:
         if os.environ.get("RANK", "0") != "0" and not error.of_one_rank:
             return 2  # the first process tells it
@@ -87,7 +94,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _verb(verb: str, words: list[str]) -> int:
-    verbs: dict[str, Callable[[list[str]], int]] = {"quickstart": _quickstart, "generate": _generate, "show": _show}
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show,
+        "plan": _plan,
+    }  # fmt: skip
     if verb in verbs:
         return verbs[verb](words)
     from m6.config import UserError, nearest
@@ -200,6 +210,20 @@ def _show(words: list[str]) -> int:
     from m6.show import HELP, show
 
     print(HELP if _asks_help(words) else show(words))
+    return 0
+
+
+def _plan(words: list[str]) -> int:
+    from m6.plan import HELP, plan
+
+    print(HELP if _asks_help(words) else plan(words))
+    return 0
+
+
+def _export(words: list[str]) -> int:
+    from m6.export import HELP, export
+
+    print(HELP if _asks_help(words) else export(words))
     return 0
 
 

@@ -36,7 +36,7 @@ def run(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> int:
             reason = "perhaps for want of memory" if code == -signal.SIGKILL else signal.Signals(-code).name
             print(f"m6: {name} was killed ({reason}); the same command goes on where it was", file=sys.stderr)
             return 1
-        if code:
+        if code or read_done(folder, name) is None:  # it failed, or was asked to stop
             return code
     print(_closing(folder))
     return 0

@@ -30,6 +30,16 @@ from m6.config import Config, UserError, differences
 
 Item = TypeVar("Item")
 
+
+class EndedError(Exception):
+    """A job that ends before it is done, and from where the same command goes on: why, as one line, and the exit code.
+    Of several processes one has a line to tell; those of the others are empty."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.code = code
+
+
 _PACKAGES = (
     "open-m6",
     "torch",

@@ -56,7 +56,7 @@ def show(words: Sequence[str]) -> str:
         raise UserError(f"m6 show takes one size, recipe or run folder, got {' '.join(alone)}")
     length = _count("length", given.pop("length", "1024"))
     vocabulary = _count("vocabulary", given.pop("vocabulary")) if "vocabulary" in given else 0
-    sizes = {name: _chosen(name, given, vocabulary) for name in alone or SIZES}
+    sizes = {name: sized(name, given, vocabulary, "show") for name in alone or SIZES}
     facts = {name: describe(size, length, marked=size is SIZES.get(name)) for name, size in sizes.items()}
     if "--json" in words:
         return json.dumps(facts[alone[0]] if alone else facts, ensure_ascii=False, indent=1)
@@ -69,8 +69,9 @@ def _count(flag: str, text: str) -> int:
     return int(text)
 
 
-def _chosen(name: str, given: dict[str, str], vocabulary: int) -> Size:
-    """The size of a name with the changes that flags give; the one of the table if nothing is another."""
+def sized(name: str, given: dict[str, str], vocabulary: int, verb: str) -> Size:
+    """The size of a name with the changes that flags give; the one of the table if nothing is another. UserError for
+    what is no size, or no change of a model."""
     if name in SIZES:
         size, recipe = SIZES[name], Recipe(model=SIZES[name].model)
     elif name in recipe_names() or name.endswith(".py") or is_run_folder(name):
@@ -80,9 +81,9 @@ def _chosen(name: str, given: dict[str, str], vocabulary: int) -> Size:
         size = Size("as the recipe or run has it", recipe.model, (trained or {}).get("vocabulary", most))
     else:
         raise UserError(f"no size, recipe or run folder {name!r}{nearest(name, [*SIZES, *recipe_names()])}")
-    changes = flags.values(given, recipe, "show")
+    changes = flags.values(given, recipe, verb)
     if others := [field for field in changes if not field.startswith("model.")]:
-        raise UserError(f"--{others[0]}: m6 show counts the model alone, give --model.field, --length or --vocabulary")
+        raise UserError(f"--{others[0]}: m6 {verb} takes fields of the model alone; see `m6 {verb} --help`")
     changed = (recipe.override(changes).model, vocabulary or size.vocab_size)
     return size if changed == (size.model, size.vocab_size) else Size(f"{size.about}, changed", *changed)
 

@@ -117,6 +117,8 @@ def launched() -> bool:
 
 
 def _run_on(ranks: Ranks, name: str, folder: Path, recipe: Recipe) -> None:
+    from m6.parallel.fingerprint import compare, fingerprint
+
     with ranks.agreed():
         if name != "pretrain":
             raise UserError(f"m6 {name} is the work of one process; torchrun is for pretrain")
@@ -124,6 +126,7 @@ def _run_on(ranks: Ranks, name: str, folder: Path, recipe: Recipe) -> None:
         run = _open(name, folder, recipe) if ranks.first else Run(folder.resolve(), recipe)
     (done,) = ranks.gather(ranks.first and run.done(name) is not None)[:1]
     try:
+        compare(ranks, fingerprint(run.folder, recipe))
         figures = {} if done else STAGES[name].work(run, recipe)
     except UserError:
         if ranks.first:

@@ -1,6 +1,6 @@
 """Which documents become which samples, and how they are packed. Free of torch."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class Entry(Config):
 class DataConfig(Config):
     """Mixture, masking and packing."""
 
+    may_change: ClassVar[tuple[str, ...]] = ("max_skipped",)
+
     mixture: tuple[Entry, ...] = ()
     """What one step is made of."""
     image_input: Literal["codes", "pixels"] = "codes"
@@ -41,3 +43,5 @@ class DataConfig(Config):
     """Questions asked about one picture in one sample, at the most."""
     max_text: Count = 128
     """Tokens of a text, at the most; the rest is cut in training, refused in use."""
+    max_skipped: Share = 0.01
+    """Share of the documents so far that may be unusable, as pictures that do not decode; a few always may."""

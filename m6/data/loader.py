@@ -1,12 +1,13 @@
 """Loader: batches by step number. Its whole state is one integer.
 
 `Steps` makes the packed batch of any step on its own, so worker processes may prepare steps ahead, and their number
-may change across a resume. With several ranks and micro-batches the samples of a step are dealt out to them in turn:
-what a step is made of is the same for any number of them.
+may change across a resume. With several ranks and micro-batches the documents of a step are dealt out to them in turn:
+each makes its own alone, and what a step is made of is the same for any number of them.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -20,9 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from m6.config import UserError
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch, PatchGrid, pack
+from m6.data.sample import Branch, Sample, Text
 from m6.tokenizer.vocabulary import Vocabulary
 
 B = TypeVar("B")
+
+LONGEST_STEP = 120
+"""Seconds that a worker lives on after SIGTERM."""
 
 
 class Steps(Dataset[Batch]):
@@ -46,12 +51,18 @@ class Steps(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         step, part = divmod(number, self.accumulate)
-        samples = self.mixture.samples(step)[part * self.world + self.rank :: self.world * self.accumulate]
-        if not samples:
-            raise UserError(
-                f"step {step} has too few samples for {self.world} ranks with {self.accumulate} micro-batches each"
-            )
-        return pack(samples, self.vocabulary, self.patch_grid, self.mixture.config.row_length)
+        parts = self.world * self.accumulate
+        samples, skipped = self.mixture.part(step, part * self.world + self.rank, parts)
+        if not samples:  # documents that make no sample, by chance all of this part
+            return replace(self.idle(), skipped=tuple(skipped))
+        batch = pack(samples, self.vocabulary, self.patch_grid, self.mixture.config.row_length)
+        return replace(batch, skipped=tuple(skipped))
+
+    def idle(self) -> Batch:
+        """A batch of nothing but padding, of no weight: for a rank that has to compute along with the others."""
+        nothing = Sample("", (), (Branch("", (), Text(()), weight=0.0),))
+        batch = pack([nothing], self.vocabulary, self.patch_grid, self.mixture.config.row_length)
+        return replace(batch, sample=torch.full_like(batch.sample, -1), keys=())
 
 
 def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Iterator[B]:
@@ -64,9 +75,14 @@ def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Itera
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         collate_fn=_as_it_is,
+        worker_init_fn=_outlive_sigterm,
     )
+    others = multiprocessing.active_children()
+    workers: list[Any] = []
     try:
-        yield from _begun(loader)
+        begun = _begun(loader)
+        workers += [child for child in multiprocessing.active_children() if child not in others]
+        yield from begun
     except UserError as error:
         if not num_workers:
             raise
@@ -79,10 +95,19 @@ def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Itera
             "a process that prepares batches was killed, perhaps for want of memory; the same command goes on from the "
             "last checkpoint, and fewer loop.num_workers take less"
         ) from None
+    finally:
+        for worker in workers:
+            worker.kill()
 
 
 def _as_it_is(batch: B) -> B:
     return batch
+
+
+def _outlive_sigterm(_: int) -> None:
+    """A cluster that asks a job to stop asks all of its processes; the training may still need what a worker prepares
+    for the step that it finishes, and ends its workers itself."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LONGEST_STEP) and None)
 
 
 def _begun(loader: DataLoader[B]) -> Iterator[B]:

@@ -2,7 +2,8 @@
 
 Every line of the mixture walks through its documents in a shuffled order, epoch after epoch. The document of a line's
 g-th sample is `shuffled(g)`, and all chance in making it comes from a generator seeded by (seed, line, g): so the whole
-state of the data is the number of the step, whoever prepares it.
+state of the data is the number of the step, whoever prepares it. The documents of a step are dealt out in turn to those
+who share it, and each reads its own alone; one that cannot be used gives its place to the next of its line.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from math import floor
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from m6.data.config import DataConfig, Entry
 from m6.data.images import CodeStore, decode_image
 from m6.data.objectives import SEEING, STANDALONE
 from m6.data.sample import Branch, Codes, Picture, Sample
+from m6.data.unusable import Skipped, first_usable, usable
 from m6.shards import Shards
 from m6.tokenizer.text import TextTokenizer
 
@@ -48,6 +51,10 @@ def shuffled(index: int, size: int, seed: int) -> int:
 def _pictured(entry: Entry) -> list[str]:
     """Its objectives that need a picture."""
     return [name for name in entry.objectives if name in (*SEEING, "text_to_image")]
+
+
+def _key(document: Document) -> str:
+    return f"{document['source']}/{document['id']}"
 
 
 class Mixture:
@@ -119,24 +126,46 @@ class Mixture:
         return [row for row in rows if row in self._pictured] if _pictured(entry) else rows
 
     def document(self, row: int) -> Document:
-        return from_row(self._shards[row])
+        """UnusableError if the row cannot be read."""
+        with usable(f"row {row} of the corpus"):
+            return from_row(self._shards[row])
+
+    def drawn(self, step: int) -> list[tuple[int, int]]:
+        """The documents of a step: of each its line of the mixture, and which of the line's it is."""
+        return [
+            (number, index)
+            for number, entry in enumerate(self.config.mixture)
+            if step >= entry.first_step and self._rows[number]
+            for index in range(floor(step * entry.samples), floor((step + 1) * entry.samples))
+        ]
+
+    def num_drawn(self, step: int) -> int:
+        """Documents of all steps before this one."""
+        lines = (entry for entry, rows in zip(self.config.mixture, self._rows, strict=True) if rows)
+        return sum(floor(step * entry.samples) - floor(min(step, entry.first_step) * entry.samples) for entry in lines)
 
     def samples(self, step: int) -> list[Sample]:
         """All samples of a step, the same whenever and wherever they are made."""
-        made: list[Sample] = []
-        for number, entry in enumerate(self.config.mixture):
-            if step < entry.first_step or not self._rows[number]:
-                continue
-            for index in range(floor(step * entry.samples), floor((step + 1) * entry.samples)):
-                made += self._make(number, entry, index)
-        return made
+        return self.part(step)[0]
 
-    def _make(self, number: int, entry: Entry, index: int) -> list[Sample]:
-        rows = self._rows[number]
+    def part(self, step: int, part: int = 0, parts: int = 1) -> tuple[list[Sample], list[Skipped]]:
+        """The samples of every `parts`-th document of a step from number `part` on; and the documents that could not be
+        used, each of which has left its place to the next of its line."""
+        made: list[Sample] = []
+        skipped: list[Skipped] = []
+        for number, index in self.drawn(step)[part::parts]:
+            samples, bad = first_usable(partial(self._make, number, index))
+            made += samples or []
+            skipped += bad
+        return made, skipped
+
+    def _make(self, number: int, index: int, attempt: int) -> list[Sample]:
+        entry, rows = self.config.mixture[number], self._rows[number]
         epoch, place = divmod(index, len(rows))
-        document = self.document(rows[shuffled(place, len(rows), hash((self.seed, number, epoch)))])
-        rng = np.random.default_rng((self.seed, number, index))
-        key = f"{document['source']}/{document['id']}"
+        row = rows[shuffled((place + attempt) % len(rows), len(rows), hash((self.seed, number, epoch)))]
+        document = self.document(row)
+        rng = np.random.default_rng((self.seed, number, index, attempt) if attempt else (self.seed, number, index))
+        key = _key(document)
         seeing: list[Branch] = []
         samples: list[Sample] = []
         for name, weight in entry.objectives.items():
@@ -155,13 +184,18 @@ class Mixture:
 
     def codes(self, document: Document) -> Codes:
         assert self._codes is not None, "this mixture was made without codes"
-        return Codes(self._codes[self._row_of[document["id"]]])
+        with usable(_key(document)):
+            grid = self._codes[self._row_of[document["id"]]]
+            if not grid.size:
+                raise ValueError("the image tokenizer has no codes of its picture")
+            return Codes(grid)
 
     def picture(self, document: Document) -> Picture | Codes:
         """The document's picture in the form that the model reads."""
         if self.config.image_input == "codes":
             return self.codes(document)
-        return Picture(decode_image(document["images"][0]["bytes"]))
+        with usable(_key(document)):
+            return Picture(decode_image(document["images"][0]["bytes"]))
 
     def unfitting_text(self, document: Document, rng: np.random.Generator) -> str:
         """A text that does not fit the picture but nearly might: a known false one, else one of the same category."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from m6.data.sample import Codes, Sample, Segment, Text
+from m6.data.unusable import Skipped
 from m6.tokenizer.vocabulary import END, IMAGE, PAD, TEXT, Vocabulary
 
 PatchGrid: TypeAlias = int | Callable[[int, int], tuple[int, int]]
@@ -44,6 +45,8 @@ class Batch:
     label_sample: Tensor  # [N] int64, index into `keys`
     objectives: tuple[str, ...]
     keys: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    """Documents that could not be used when it was made."""
 
     @property
     def num_tokens(self) -> int:

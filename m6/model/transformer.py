@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from m6.model.attention import Attention, Cache, rotary
 from m6.model.config import ModelConfig
 from m6.model.experts import MixtureOfExperts, Routing
+from m6.model.initial import initialise
 from m6.model.masks import Mask
 from m6.model.vision import PatchEmbedding
 
@@ -63,34 +64,23 @@ class Block(nn.Module):
 
 class Transformer(nn.Module):
     """M6 of any size. `vocab_size` counts text entries and image codes together; `backbone` is the image tokenizer's
-    encoder, for the stem of that name. The stem "crops" reads a vision model from its own folder."""
+    encoder, for the stem of that name. The stem "crops" reads a vision model from its own folder.
+
+    Initial weights are those of `seed`, which is drawn from PyTorch's. Made under `torch.device("meta")`, it has none
+    until `initial.materialise` gives them.
+    """
 
     def __init__(self, config: ModelConfig, vocab_size: int, backbone: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
+        self.seed = int(torch.randint(2**62, (), device="cpu"))  # before others draw, who do not on "meta"
         self.embedding = nn.Embedding(vocab_size, config.hidden_size)
         self.row_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
         self.column_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
         self.patch_embedding = PatchEmbedding(config, backbone)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = nn.LayerNorm(config.hidden_size, bias=False)
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Every matrix, those of a stack too, is normal with `init_std`; the two that write to the residual stream are
-        divided by sqrt(2 * num_layers), so that its size does not grow with depth (GPT-2). Norm weights are 1. With a
-        tied output of this size the first loss is close to ln(V)."""
-        std = self.config.init_std
-        for name, parameter in self.named_parameters():
-            if ".backbone." in name:
-                continue  # it keeps what it learnt, also where it is trained on
-            if parameter.dim() < 2:
-                parameter.fill_(1.0)
-            elif name.endswith(("out.weight", "down.weight", "experts.down")):
-                parameter.normal_(0.0, std / (2 * self.config.num_layers) ** 0.5)
-            else:
-                parameter.normal_(0.0, std)
+        initialise(self, config, self.seed)
 
     def forward(
         self,

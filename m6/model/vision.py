@@ -62,7 +62,8 @@ def make_stem(config: ModelConfig, backbone: nn.Module | None) -> nn.Module:
         return BackboneStem(config, backbone)
     if config.stem == "crops":
         about = VisionFolder.read(config.crops.folder)  # first: it says best what is wrong with a folder
-        return CropStem(config, load_vision_model(config.crops.folder), about)
+        with torch.device("cpu"):  # it is read, also where the rest of a model is made without weights
+            return CropStem(config, load_vision_model(config.crops.folder), about)
     if config.stem == "convolutional":
         return ConvolutionalStem(config)
     return nn.Conv2d(3, config.hidden_size, config.patch_size, stride=config.patch_size, bias=False)

@@ -24,7 +24,7 @@ def clip_gradients(parameters: Iterable[Tensor], largest: float, ranks: Ranks) -
         return nn.utils.clip_grad_norm_(parameters, largest)
     gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients).to(ranks.device).square()
-    dist.all_reduce(norm, group=ranks.dense["shard"].get_group())
+    dist.all_reduce(norm, group=ranks.mesh("shard").get_group())
     norm.sqrt_()
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
     return norm

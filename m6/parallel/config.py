@@ -34,7 +34,7 @@ class ParallelConfig(Config):
     reshard_after_forward: bool = True
     """Free the gathered weights of a block between its forward and its backward: less memory, one more gathering."""
     timeout: float = 600.0
-    """Seconds that a rank waits for the others before it gives up."""
+    """Seconds in which no phase of a step ends, on any rank, after which all end with a report of who is behind."""
 
     @model_validator(mode="after")
     def _sizes_are_sizes(self) -> Self:

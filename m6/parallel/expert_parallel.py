@@ -24,12 +24,13 @@ from m6.parallel.mesh import Ranks
 
 def spread_experts(layer: MixtureOfExperts, ranks: Ranks) -> None:
     """Leaves each rank its own experts of a layer, in place, and lets tokens travel. E must divide."""
-    mesh = ranks.spread["experts"]
+    mesh = ranks.mesh("experts")
     if mesh.size() == 1:
         return
     for name, weight in list(layer.experts.named_parameters()):
         own = weight.detach().chunk(mesh.size())[mesh.get_local_rank()].clone()
         setattr(layer.experts, name, nn.Parameter(own))
+    layer.experts.first = mesh.get_local_rank() * len(layer.experts.up)
     layer.dispatcher = AllToAllDispatcher(layer.config.num_experts, mesh.get_group())
 
 
@@ -56,16 +57,22 @@ class AllToAllDispatcher:
         learn how many there are."""
         row, slot, ends = make_plan(expert, self.num_experts)
         kept = (expert < self.num_experts)[..., None] if partial else None
-        counts = F.pad(ends, (1, 0)).diff().to(torch.int64).view(self.group.size(), -1)
-        arriving = torch.empty_like(counts)  # [ranks, E / ranks], from each for each of the experts here
-        dist.all_to_all_single(arriving, counts, group=self.group)
-        sent, received = torch.stack([counts.sum(1), arriving.sum(1)]).tolist()
+        arriving, sent, received = self.exchange_counts(F.pad(ends, (1, 0)).diff().to(torch.int64))
         rows = dispatch_rows(tokens, row, slot, kept, expert.shape[1])
         rows = exchange(rows[: sum(sent)], sent, received, self.group)
         own = torch.arange(arriving.shape[1], device=tokens.device).repeat(len(arriving))
         own = own.repeat_interleave(arriving.flatten(), output_size=sum(received))
         rows, ends, plan = self.local.dispatch(rows, own[:, None], partial=False)
         return rows, ends, Journey(row, kept, sent, received, plan)
+
+    def exchange_counts(self, counts: Tensor) -> tuple[Tensor, list[int], list[int]]:
+        """Rows here for each expert [E] -> those that come from each rank for each of the experts here [ranks, E /
+        ranks]; and rows to send to each rank, and to get from each."""
+        counts = counts.view(self.group.size(), -1)
+        arriving = torch.empty_like(counts)
+        dist.all_to_all_single(arriving, counts, group=self.group)
+        sent, received = torch.stack([counts.sum(1), arriving.sum(1)]).tolist()
+        return arriving, sent, received
 
     def combine(self, rows: Tensor, gate: Tensor, plan: Journey) -> Tensor:
         """See `Dispatcher`."""

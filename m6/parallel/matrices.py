@@ -55,8 +55,12 @@ class Rows:
 
 
 def rows_of(parameter: Tensor, ranks: Ranks) -> Rows | None:
-    """How the rows of a matrix lie over the ranks; None for a plain tensor, and for a stack of which every rank has
-    whole matrices."""
-    if isinstance(parameter, DTensor) and parameter.dim() == 2:
-        return Rows(parameter.shape[0], ranks.dense["shard"].get_group())
+    """How the rows of a matrix, or of those of a stack [N, R, C], lie over the ranks; None for a plain tensor, and for
+    a stack of which every rank has whole matrices."""
+    if not isinstance(parameter, DTensor):
+        return None
+    if parameter.dim() == 2:
+        return Rows(parameter.shape[0], ranks.mesh("shard").get_group())
+    if parameter.placements[-1].is_shard(1):
+        return Rows(parameter.shape[1], ranks.mesh("expert_shard").get_group())
     return None

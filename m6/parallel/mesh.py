@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -22,6 +23,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from m6.config import UserError
 from m6.parallel.config import ParallelConfig
+from m6.parallel.watchdog import Place
 
 T = TypeVar("T")
 
@@ -40,6 +42,10 @@ class Ranks:
     world: int = 1
     joined: bool = False
     """Whether there is a process group; one of a single process is one too."""
+    group: dist.ProcessGroup | None = None
+    """What small things are exchanged over; None is the group that all have joined."""
+    place: Place = field(default_factory=Place, compare=False, repr=False)
+    """Where this rank is, for its watchdog."""
 
     @classmethod
     def of(cls, config: ParallelConfig, device: str) -> Self:
@@ -47,6 +53,13 @@ class Ranks:
         if not dist.is_initialized():
             return cls(config, device)
         return cls(config, device, dist.get_rank(), dist.get_world_size(), True)
+
+    def apart(self) -> Self:
+        """The same ranks over a group of their own, on the CPU, for a thread that works beside the training; all ranks
+        have to ask for it."""
+        if not self.joined:
+            return self
+        return replace(self, group=dist.new_group(backend="gloo", timeout=timedelta(seconds=self.config.timeout)))
 
     @property
     def first(self) -> bool:
@@ -66,12 +79,27 @@ class Ranks:
         names = ("replicate", "expert_shard", "experts")
         return init_device_mesh(self.device, (replicate, shard // experts, experts), mesh_dim_names=names)
 
+    @cached_property
+    def _parts(self) -> dict[tuple[str, ...], DeviceMesh]:
+        return {}
+
+    def mesh(self, *axes: str) -> DeviceMesh:
+        """The part of a mesh that has these axes, made once."""
+        if axes not in self._parts:
+            whole = self.dense if set(axes) <= {"replicate", "shard"} else self.spread
+            self._parts[axes] = whole[axes]
+        return self._parts[axes]
+
+    def at(self, phase: str, step: int | None = None) -> None:
+        """Notes what this rank begins to do."""
+        self.place.move(phase, step)
+
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, on each of them; without gradient."""
         if not self.joined:
             return tensor.detach()
         total = tensor.detach().clone()
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=self.group)
         return total
 
     def gather(self, value: T) -> list[T]:
@@ -79,7 +107,7 @@ class Ranks:
         if not self.joined:
             return [value]
         values: list[Any] = [None] * self.world
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.group)
         return values
 
     @contextmanager

@@ -1,21 +1,57 @@
-"""Whole tensors out of what lies on the ranks, and back: weights and the states of optimizers, for a checkpoint.
+"""What lies on a rank of the weights and the states of optimizers, and where in the whole tensors that is.
 
-A checkpoint holds whole tensors, so it can be gone on from with any number of ranks.
+A checkpoint knows whole tensors alone, by name, shape and the place of each part; so it can be gone on from with any
+number of ranks and any spread of experts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from m6.model.experts.ffn import Experts
 from m6.parallel.fsdp import local
 from m6.parallel.mesh import Ranks
+
+
+class Part(NamedTuple):
+    """What lies on this rank of a tensor; it shares the memory of what is trained."""
+
+    local: Tensor
+    like: Tensor
+    """The parameter whose layout it has; a plain tensor is whole on every rank."""
+    spread: bool
+    """Whether its first dimension goes over the ranks of the axis `experts` too."""
+
+    def placed(self, ranks: Ranks, memory: Tensor | None = None) -> Tensor:
+        """The whole tensor, of which this rank holds its part in `memory`, by default where it lies: a DTensor that
+        knows places alone, with no groups behind it; nothing travels."""
+        memory = self.local if memory is None else memory
+        if not isinstance(self.like, DTensor):
+            return memory
+        axes = ranks.config.axes(ranks.world)
+        shape, rows = list(self.like.shape), self.like.placements[-1]
+        order = torch.arange(ranks.world).view(axes.replicate, -1, axes.experts if self.spread else 1)
+        if self.spread:
+            shape[0] *= axes.experts
+        # The experts of a rank are cut once more over expert_shard: so that axis comes last here.
+        mesh = DeviceMesh(memory.device.type, order.transpose(1, 2), _init_backend=False)
+        placements = (Replicate(), Shard(0) if self.spread else Replicate(), rows)
+        stride = torch.empty(shape, device="meta").stride()
+        return DTensor.from_local(memory, mesh, placements, run_check=False, shape=torch.Size(shape), stride=stride)
+
+
+def model_parts(model: nn.Module) -> dict[str, Part]:
+    """What lies on this rank of all that a model's `state_dict` holds, by its name there."""
+    spread = spread_names(model)
+    return {name: Part(local(tensor), tensor, name in spread) for name, tensor in _tensors(model)}
 
 
 @torch.no_grad()
@@ -28,21 +64,10 @@ def whole(part: Tensor, like: Tensor, spread: bool, ranks: Ranks) -> Tensor:
     full = laid.full_tensor()
     if not spread:
         return full
-    group = ranks.spread["experts"].get_group()
+    group = ranks.mesh("experts").get_group()
     parts = [torch.empty_like(full) for _ in range(group.size())]
     dist.all_gather(parts, full.contiguous(), group=group)
     return torch.cat(parts)
-
-
-@torch.no_grad()
-def part_of(full: Tensor, like: Tensor, spread: bool, ranks: Ranks) -> Tensor:
-    """The part of this rank: the reverse of `whole`."""
-    if not isinstance(like, DTensor):
-        return full
-    if spread:
-        mesh = ranks.spread["experts"]
-        full = full.chunk(mesh.size())[mesh.get_local_rank()]
-    return local(distribute_tensor(full.to(ranks.device), like.device_mesh, like.placements, src_data_rank=None))
 
 
 def spread_names(model: nn.Module) -> frozenset[str]:
@@ -62,23 +87,6 @@ def whole_state(model: nn.Module, ranks: Ranks) -> dict[str, Tensor]:
         if ranks.first:
             found[name] = full.cpu()
     return found
-
-
-@torch.no_grad()
-def load_whole_state(model: nn.Module, state: dict[str, Tensor], ranks: Ranks) -> None:
-    """Fills a sharded model from a whole state; RuntimeError, as of `load_state_dict`, if names or shapes differ."""
-    if not ranks.joined:
-        model.load_state_dict(state)
-        return
-    spread = spread_names(model)
-    tensors = dict(_tensors(model))
-    if tensors.keys() != state.keys():
-        raise RuntimeError(f"names differ: {', '.join(sorted(tensors.keys() ^ state.keys())[:3])}")
-    for name, tensor in tensors.items():
-        part = part_of(state[name], tensor, name in spread, ranks)
-        if part.shape != local(tensor).shape:
-            raise RuntimeError(f"size mismatch for {name}")
-        local(tensor).copy_(part)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -1,131 +1,128 @@
-"""Checkpoints: everything a training needs to go on, in folders that are whole or not there.
+"""Checkpoints: everything a training needs to go on, written beside the training and read by any number of ranks.
 
-    step-00000200/
-        model.safetensors      the weights
-        optimizer.safetensors  the optimizers' tensors, named part.parameter.key
-        state.json             step, resolved config, and the SHA-256 of the two files
+`save` copies what lies on this rank into memory of the CPU, which is kept for the next time, and returns; a thread
+writes the files (`m6.train.checkpoint_files`) over a process group of its own while training goes on. One is written
+at a time. What goes wrong is raised when the next one is saved, or at the end, which waits for the last.
 
-A checkpoint is written under a temporary name, synced, and renamed; then the oldest are removed. Nothing is pickled.
+Names are those of parameters, "momentum.blocks.0.attention.qkv.weight" for the state of an optimizer, and shapes are
+those of whole tensors: nothing tells how many ranks there were. A rank reads only its part.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from functools import partial
+import time
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
 
-from safetensors.torch import load_file, save_file
+import torch
 from torch import Tensor, nn
 
-from m6.model.weights import WEIGHTS, checked_state, checkpoints, load_weights, sha256
+from m6.model.weights import OPTIMIZER, WEIGHTS, checked_state, checkpoints, read_tensors
 from m6.parallel.mesh import ALONE, Ranks
-from m6.parallel.state import load_whole_state, whole_state
-from m6.run import sync_folder
+from m6.parallel.state import Part, model_parts
+from m6.train.checkpoint_files import remove_old, write
+from m6.train.config import LoopConfig
 from m6.train.optimizer import Optimizers
 
-FILES = (WEIGHTS, "optimizer.safetensors")
+GRACE = 30.0
+"""Seconds that a training which has failed leaves to a checkpoint being written."""
 
 
-def save(
-    folder: Path,
-    step: int,
-    model: nn.Module,
-    optimizers: Optimizers,
-    config: dict[str, Any],
-    keep: int,
-    ranks: Ranks = ALONE,
-) -> None:
-    """Writes the checkpoint of `step` finished updates and keeps the newest `keep` in `folder`. All ranks have to call
-    it, since a sharded model is gathered for it; rank 0 writes."""
-    tensors = (whole_state(model, ranks), flatten_state(optimizers.state_dict()))
-    if ranks.first:
-        _write(folder, step, tensors, config, keep)
-    ranks.wait()
+class Checkpoints:
+    """The checkpoints of a training in a folder. A context, whose end waits for the last one."""
 
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizers: Optimizers,
+        config: LoopConfig,
+        about: dict[str, Any],
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """about: the resolved config, kept in every checkpoint."""
+        self._folder, self._model, self._optimizers = folder, model, optimizers
+        self._config, self._about, self._ranks = config, about, ranks
+        self._apart: Ranks | None = None
+        self._copies: dict[str, dict[str, tuple[Tensor, Tensor]]] = {WEIGHTS: {}, OPTIMIZER: {}}
+        """Memory of the CPU for each part of this rank, and the same as a whole tensor."""
+        self._thread: Thread | None = None
+        self._failure: BaseException | None = None
+        self._blocked: float | None = None
 
-def _write(
-    folder: Path, step: int, tensors: tuple[dict[str, Tensor], dict[str, Tensor]], config: dict[str, Any], keep: int
-) -> None:
-    final = folder / f"step-{step:08d}"
-    temporary = folder / f".{final.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        for name, file in zip(FILES, tensors, strict=True):
-            save_file({key: tensor.contiguous() for key, tensor in file.items()}, temporary / name)
-        digests = {name: sha256(temporary / name) for name in FILES}
-        state = {"step": step, "sha256": digests, "config": config}
-        (temporary / "state.json").write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
-        for path in temporary.iterdir():
-            _sync_file(path)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(folder)
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    def resume(self) -> int:
+        """Loads the newest checkpoint, if there is one, and returns how many updates it has seen. All ranks have to
+        call it; a UserError, if it is damaged or does not fit, is one on all."""
+        (found, *_) = self._ranks.gather(checkpoints(self._folder)[-1:])
+        if not found:
+            return 0
+        with self._ranks.agreed():
+            state = checked_state(found[0], share=(self._ranks.rank, self._ranks.world))
+        with self._ranks.agreed():
+            for name, parts in self._parts().items():
+                read_tensors(found[0] / name, {key: part.placed(self._ranks) for key, part in parts.items()})
+        return int(state["step"])
 
+    def save(self, step: int) -> None:
+        """Takes the state after `step` updates, and has it written while training goes on. All ranks have to call it.
+        Waits for the checkpoint before, and raises what went wrong with it."""
+        began = time.perf_counter()
+        self.wait()
+        self._apart = self._apart or self._ranks.apart()
+        tensors = self._copied()
+        self._thread = Thread(target=self._write, args=(step, tensors, self._apart), name="checkpoint", daemon=True)
+        self._thread.start()
+        self._blocked = (self._blocked or 0.0) + time.perf_counter() - began
 
-def resume(folder: Path, model: nn.Module, optimizers: Optimizers, ranks: Ranks = ALONE) -> int:
-    """Loads the newest checkpoint, if there is one, and returns how many updates it has seen. The number of ranks may
-    be another than when it was written. UserError if it is damaged or does not fit."""
-    found = checkpoints(folder)
-    if not found:
-        return 0
-    state = checked_state(found[-1])
-    load_weights(found[-1], model, partial(load_whole_state, ranks=ranks))
-    optimizers.load_state_dict(unflatten_state(load_file(found[-1] / FILES[1]), optimizers.state_dict()))
-    return int(state["step"])
+    def wait(self) -> None:
+        """Until the last checkpoint is on disk. Raises what went wrong, a UserError for a full disk."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
+    def figures(self) -> dict[str, float]:
+        """For a row of metrics: seconds that training stood still for checkpoints since the last call, if for any."""
+        blocked, self._blocked = self._blocked, None
+        return {} if blocked is None else {"checkpoint_seconds": blocked}
 
-def flatten_state(states: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """Optimizer states as named tensors, which is all they hold beside the settings of the config. An 8-bit state of
-    torchao is three: its codes, their scales and the table of values."""
-    flat: dict[str, Tensor] = {}
-    for part, state in enumerate(states):
-        for index, values in state["state"].items():
-            for key, value in values.items():
-                name = f"{part}.{index}.{key}"
-                if hasattr(value, "__tensor_flatten__"):
-                    inner, _ = value.__tensor_flatten__()
-                    flat |= {f"{name}.{field}": getattr(value, field).contiguous() for field in inner}
-                else:
-                    flat[name] = value.contiguous()
-    return flat
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.wait()
+        elif self._thread is not None:
+            self._thread.join(GRACE)  # the other ranks may be gone
 
-def unflatten_state(tensors: dict[str, Tensor], states: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The reverse of `flatten_state`; settings are taken from `states`."""
-    restored = [{"state": {}, "param_groups": state["param_groups"]} for state in states]
-    for name, tensor in tensors.items():
-        part, index, key = name.split(".", 2)
-        values = restored[int(part)]["state"].setdefault(int(index), {})
-        key, _, field = key.partition(".")
-        if field:
-            values.setdefault(key, {})[field] = tensor
-        else:
-            values[key] = tensor
-    for state in restored:
-        for values in state["state"].values():
-            values |= {key: _eight_bit(value) for key, value in values.items() if isinstance(value, dict)}
-    return restored
+    def _parts(self) -> dict[str, dict[str, Part]]:
+        return {WEIGHTS: model_parts(self._model), OPTIMIZER: self._optimizers.parts_of_states()}
 
+    @torch.no_grad()
+    def _copied(self) -> dict[str, dict[str, Tensor]]:
+        for folder, parts in self._parts().items():
+            copies = self._copies[folder]
+            for name, part in parts.items():
+                if name not in copies:
+                    shape, dtype = part.local.shape, part.local.dtype
+                    memory = torch.empty(shape, dtype=dtype, pin_memory=part.local.is_cuda)
+                    copies[name] = memory, part.placed(self._ranks, memory)
+                copies[name][0].copy_(part.local, non_blocking=True)
+        if torch.cuda.is_initialized():
+            torch.cuda.current_stream().synchronize()
+        return {folder: {name: whole for name, (_, whole) in copies.items()} for folder, copies in self._copies.items()}
 
-def _eight_bit(fields: dict[str, Tensor]) -> Tensor:
-    from torchao.optim.subclass_8bit import OptimState8bit
-
-    state: Tensor = OptimState8bit(**fields, signed=bool(fields["qmap"].min() < 0))
-    return state
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _write(self, step: int, tensors: dict[str, dict[str, Tensor]], ranks: Ranks) -> None:
+        try:
+            write(self._folder, step, tensors, {"config": self._about}, ranks)
+            with ranks.agreed():
+                if ranks.first:
+                    remove_old(self._folder, self._config.keep_checkpoints, self._config.keep_every)
+        except BaseException as error:  # of a thread; told by the next `wait`
+            self._failure = error

@@ -45,10 +45,12 @@ class LoopConfig(Config):
     may_change: ClassVar[tuple[str, ...]] = (
         "num_workers",
         "keep_checkpoints",
+        "keep_every",
         "checkpointing",
         "log_every",
         "heldout_every",
         "heldout_batches",
+        "max_skipped",
     )
 
     num_steps: Count = 1000
@@ -57,12 +59,16 @@ class LoopConfig(Config):
     """Updates between two checkpoints, the last one among them; 0 writes none."""
     keep_checkpoints: Count = 2
     """How many of the newest checkpoints stay on disk."""
+    keep_every: Whole = 0
+    """Updates between two checkpoints that stay for good beside these, a multiple of checkpoint_every; 0 for none."""
     log_every: Count = 10
     """Updates between two rows of metrics."""
     heldout_every: Whole = 0
     """Updates between two rows that also tell the loss on held-out documents, a multiple of log_every; 0 for none."""
     heldout_batches: Count = 8
     """Batches of held-out documents for that loss, always the same."""
+    max_skipped: Whole = 10
+    """Updates in all that are skipped because the loss or a gradient is no number; the next one stops the training."""
     num_workers: Whole = 0
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: Whole = 0
@@ -83,6 +89,14 @@ class LoopConfig(Config):
     """Rates and schedule."""
 
     @model_validator(mode="after")
+    def _kept_checkpoints_are_written(self) -> Self:
+        if self.keep_every and (self.checkpoint_every < 1 or self.keep_every % self.checkpoint_every):
+            raise ValueError(
+                f"keep_every {self.keep_every} is not a multiple of checkpoint_every {self.checkpoint_every}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heldout_rows_are_rows(self) -> Self:
         if self.heldout_every % self.log_every:
             raise ValueError(f"heldout_every {self.heldout_every} is not a multiple of log_every {self.log_every}")
@@ -92,10 +106,14 @@ class LoopConfig(Config):
 class VQGANStage(Config):
     """The image tokenizer and its training."""
 
+    may_change: ClassVar[tuple[str, ...]] = ("max_skipped",)
+
     model: VQGANConfig = VQGANConfig()
     """Its shape."""
     batch_size: Count = 32
     """Pictures in one step."""
+    max_skipped: Share = 0.01
+    """Share of the pictures so far that may be unusable, as those that do not decode; a few always may."""
     loop: LoopConfig = LoopConfig()
     """Its training."""
 

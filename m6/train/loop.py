@@ -1,13 +1,15 @@
 """The training loop: one for the image tokenizer and for the transformer.
 
-    for the batches of each step:  loss -> gradients -> check, clip -> update -> metrics -> checkpoint
+    for the batches of each step:  loss -> gradients -> clip -> guard -> update -> metrics -> checkpoint
 
 The loop knows neither pictures nor text: what is trained gives it a `Task`, and data comes as an iterator of batches
 from any step on. What decides the weights is the seed and the step, so a run that is killed and goes on ends with the
 same weights, bit for bit, as one that was not; no state of a generator has to be kept, on any device.
 
 With several ranks (`m6.parallel`) each does its part of every step: losses and gradients are sums over ranks and their
-micro-batches, so that a step is the same for any number of them. Rank 0 alone writes.
+micro-batches, so that a step is the same for any number of them. Rank 0 alone writes metrics.
+
+A step that is not sound updates nothing, and SIGTERM makes it the last (`m6/train/guard.py`, `m6/train/stop.py`).
 """
 
 from __future__ import annotations
@@ -23,21 +25,23 @@ from torch import Tensor, nn
 
 from m6.config import UserError
 from m6.data.loader import one_ahead
-from m6.parallel.fsdp import shard
-from m6.parallel.mesh import ALONE, AgreedError, Ranks
-from m6.run import Metrics, progress
-from m6.train import checkpoint
+from m6.data.unusable import Skipped
+from m6.parallel.fsdp import add_up_copies, shard
+from m6.parallel.mesh import ALONE, Ranks
+from m6.run import EndedError, Metrics, progress
 from m6.train.acceleration import accelerate
+from m6.train.checkpoint import Checkpoints
 from m6.train.config import LoopConfig
+from m6.train.guard import Guard, NonFiniteLossError
 from m6.train.hardware import choose_device, matrix_dtype
-from m6.train.optimizer import Optimizers
-from m6.train.window import Figures, Window, means
+from m6.train.optimizer import Optimizers, rate_at
+from m6.train.stop import StopWish
+from m6.train.window import Figures, Window, added, divided, sums
 
 B = TypeVar("B")
 
 
-class NonFiniteLossError(AgreedError):
-    """The loss or a gradient is not a number. Raised before a checkpoint could hold its update."""
+__all__ = ["NonFiniteLossError", "Task", "train"]
 
 
 @dataclass
@@ -56,18 +60,27 @@ class Task(Generic[B]):
     `throughput.batch_counts` counts."""
     weight: Callable[[B], Tensor]
     """What a batch weighs [] among those of a step."""
-    describe: Callable[[B], str]
-    """What is in a batch, for the message when its loss is not finite."""
+    describe: Callable[[B], Sequence[str]]
+    """The keys of what is in a batch, for the message when its loss is not finite."""
+    skipped: Callable[[B], Sequence[Skipped]] = lambda batch: ()
+    """Documents that could not be used when a batch was made."""
+    num_documents: Callable[[int], int] = lambda step: 0
+    """Documents of all steps before this one."""
+    max_skipped: float = 0.0
+    """Share of them that may be skipped."""
     matrices: tuple[str, ...] = ()
     """Parameters for Muon."""
     rate_shares: Mapping[str, float] | None = None
     """Parameters with a share of AdamW's rate, by name."""
     after_step: Callable[[], None] = lambda: None
     """Called after each update of the weights."""
+    after_skip: Callable[[], None] = lambda: None
+    """Called instead after a step that is skipped, to forget what its forward has left."""
     move: Callable[[B, torch.device], B] = lambda batch, device: batch
     """A batch to a device other than the CPU, without waiting."""
     heldout: Sequence[B] = ()
-    """Batches that are never trained on, whose loss is told now and then; on the CPU."""
+    """Batches that are never trained on, whose loss is told now and then; on the CPU. With several ranks, those of this
+    one: as many on each, filled up with some of no weight."""
 
 
 def train(
@@ -75,75 +88,137 @@ def train(
 ) -> dict[str, float]:
     """Trains up to `num_steps`, from the newest checkpoint in `folder` on; returns figures of the whole training.
 
-    `about` is the resolved config, kept in every checkpoint. Raises NonFiniteLossError. The model is left on the device
-    that it was trained on, sharded if there are ranks.
+    `about` is the resolved config, kept in every checkpoint. The model is left on the device that it was trained on,
+    sharded if there are ranks. Raises EndedError if it was asked to stop, NonFiniteLossError if too many steps are not
+    sound, UserError if too many documents cannot be used.
     """
     if config.heldout_every and not task.heldout:
         raise UserError(f"{name}.loop.heldout_every: nothing is held out for this training; 0 turns it off")
     folder.mkdir(parents=True, exist_ok=True)
-    device = choose_device(config.device)
-    dtype = matrix_dtype(config.precision, device)
-    task.model.to(device).train()
-    if ranks.joined:
-        shard(task.model, ranks, dtype)
-    optimizers = Optimizers(task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares, ranks)
-    with ranks.agreed():
-        start = checkpoint.resume(folder, task.model, optimizers, ranks)
-        accelerate(task.model, config, device)
-    metrics = (
-        Metrics(folder / "metrics.jsonl", start + 1) if ranks.first else None
-    )  # rows are named by finished updates
-    check = Check(name, device.type == "cpu", ranks)
-    batches = arriving(task, config, start, device)
-    window = Window(device, dtype, ranks)
-    with progress(config.num_steps, name, start=start, quiet=not ranks.first) as bar:
-        for step in range(start, config.num_steps):
-            micro_batches = [window.next_of(batches) for _ in range(ranks.config.accumulate)]
-            total = ranks.sum(torch.stack([task.weight(batch) for batch, _ in micro_batches]).sum())
-            own = torch.zeros((), device=device)  # this rank's part of the loss
-            for batch, counts in micro_batches:
-                with autocast(device, dtype):
-                    loss, figures = task.loss(batch, total)
-                loss.backward()
-                own += loss.detach()
-                window.add(counts, figures)
-            norm = optimizers.clip()
-            check.add(step, own, norm, ", ".join(task.describe(batch) for batch, _ in micro_batches))
-            share = optimizers.step(step)
-            task.after_step()
-            window.add({}, {"loss": (own, 1 / ranks.world), "gradient_norm": (norm, 1.0)})
-            done = step + 1
-            last = done == config.num_steps
-            if done % config.log_every == 0 or last:
-                row = window.close()
-                check.look()
-                if config.heldout_every and (done % config.heldout_every == 0 or last):
-                    row |= heldout_losses(task, device, dtype)
-                    window.begin()  # what this took is not training's
-                if metrics is not None:
-                    metrics.log(done, rate=share, **row)
-                bar.note(f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f}/s")
-            bar.advance()
-            if config.checkpoint_every and (done % config.checkpoint_every == 0 or last):
-                check.look()
-                checkpoint.save(folder, done, task.model, optimizers, about, config.keep_checkpoints, ranks)
-    if metrics is not None:
-        metrics.close()
+    training = Training(task, config, folder, name, about, ranks)
+    done = training.run()
+    if done < config.num_steps:
+        kept = "saved; the same command goes on" if config.checkpoint_every else "not saved, as checkpoint_every is 0"
+        raise EndedError(f"{name}: stopped at step {done}, {kept}" if ranks.first else "", code=0)
     return {"steps": float(config.num_steps)}
 
 
+class Training(Generic[B]):
+    """A training that is set up: the model on its device, with what its newest checkpoint holds."""
+
+    def __init__(
+        self, task: Task[B], config: LoopConfig, folder: Path, name: str, about: dict[str, Any], ranks: Ranks
+    ) -> None:
+        """As of `train`."""
+        self._task, self._config, self._name, self._ranks = task, config, name, ranks
+        self._device = choose_device(config.device)
+        self._dtype = matrix_dtype(config.precision, self._device)
+        if ranks.joined:
+            with ranks.agreed():
+                shard(task.model, ranks, self._dtype)
+        else:
+            task.model.to(self._device)
+        task.model.train()
+        self._optimizers = Optimizers(
+            task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares, ranks
+        )
+        self._saved = Checkpoints(folder, task.model, self._optimizers, config, about, ranks)
+        self._start = self._saved.resume()
+        with ranks.agreed():
+            accelerate(task.model, config, self._device)
+        # Rows are named by finished updates.
+        self._metrics = Metrics(folder / "metrics.jsonl", self._start + 1) if ranks.first else None
+        self._guard = Guard(task, name, folder, self._start, config.max_skipped, ranks)
+        self._window = Window(self._device, self._dtype, ranks)
+
+    def run(self) -> int:
+        """Trains until all updates are done, or it is asked to stop; returns how many are done."""
+        config, done = self._config, self._start
+        batches = arriving(self._task, config, self._start, self._device)
+        bar = progress(config.num_steps, self._name, start=self._start, quiet=not self._ranks.first)
+        with self._saved, StopWish() as wish, bar:
+            for step in range(self._start, config.num_steps):
+                stop = self._step(step, batches, wish)
+                done = step + 1
+                last = stop or done == config.num_steps
+                if done % config.log_every == 0 or last:
+                    bar.note(self._tell(done))
+                bar.advance()
+                if config.checkpoint_every and (done % config.checkpoint_every == 0 or last):
+                    self._ranks.at("checkpoint", step)
+                    self._saved.save(done)
+                if stop:
+                    break
+        self._guard.close()
+        if self._metrics is not None:
+            self._metrics.close()
+        return done
+
+    def _step(self, step: int, batches: Iterator[tuple[B, dict[str, float]]], wish: StopWish) -> bool:
+        """One update, unless it is not sound; whether it is the last because somebody wishes so."""
+        task, ranks, window = self._task, self._ranks, self._window
+        ranks.at("data", step)
+        parts = [window.next_of(batches) for _ in range(ranks.config.accumulate)]
+        micro_batches = [batch for batch, _ in parts]
+        total = ranks.sum(torch.stack([task.weight(batch) for batch in micro_batches]).sum())
+        own, figures = self._backward(step, micro_batches, total)
+        ranks.at("update", step)
+        norm = self._optimizers.clip()
+        sound, stop = self._guard.decide(step, own, norm, micro_batches, wish.asked)
+        if sound:
+            self._optimizers.step(step)
+            task.after_step()
+            window.add({}, {"loss": (own, 1 / ranks.world), "gradient_norm": (norm, 1.0)})
+        else:
+            self._optimizers.zero_grad()
+            task.after_skip()
+        for (_, counts), found in zip(parts, figures, strict=True):
+            window.add(counts, found if sound else {})
+        return stop
+
+    def _backward(self, step: int, micro_batches: Sequence[B], total: Tensor) -> tuple[Tensor, list[Figures]]:
+        """Adds up the gradients of this rank's batches of a step, which on all ranks weigh `total` []; returns this
+        rank's part of the loss [], and the figures of each batch."""
+        own = torch.zeros((), device=self._device)
+        found = []
+        for number, batch in enumerate(micro_batches, start=1):
+            self._ranks.at("forward", step)
+            add_up_copies(self._task.model, number == len(micro_batches))
+            with autocast(self._device, self._dtype):
+                loss, figures = self._task.loss(batch, total)
+            self._ranks.at("backward", step)
+            loss.backward()
+            own += loss.detach()
+            found.append(figures)
+        return own, found
+
+    def _tell(self, done: int) -> str:
+        """Writes a row of metrics; returns a few words of it."""
+        config = self._config
+        row = {"loss": math.nan, **self._window.close(), **self._saved.figures()}  # no loss if all steps were skipped
+        if config.heldout_every and (done % config.heldout_every == 0 or done == config.num_steps):
+            self._ranks.at("heldout", done - 1)
+            row |= heldout_losses(self._task, self._device, self._dtype, self._ranks)
+            self._window.begin()  # what this took is not training's
+        if self._metrics is not None:
+            row |= {"skipped_steps": self._guard.steps, "skipped_documents": self._guard.documents}
+            self._metrics.log(done, rate=rate_at(done - 1, config.num_steps, config.optimizer), **row)
+        return f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f}/s"
+
+
 @torch.no_grad()
-def heldout_losses(task: Task[B], device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """The loss on held-out batches and that of each objective, under heldout/..., means over all of them."""
+def heldout_losses(task: Task[B], device: torch.device, dtype: torch.dtype, ranks: Ranks = ALONE) -> dict[str, float]:
+    """The loss on held-out batches and that of each objective, under heldout/..., means over all of them, of all ranks;
+    a batch of no weight does not count."""
     task.model.eval()
     found = []
     for batch in task.heldout:
         with autocast(device, dtype):
             loss, figures = task.loss(task.move(batch, device) if device.type != "cpu" else batch, None)
         losses = {name: figure for name, figure in figures.items() if name.startswith("loss/")}
-        found.append({**losses, "loss": (loss, 1.0)})
+        found.append({**losses, "loss": (loss, float(task.weight(batch) > 0))})
     task.model.train()
-    return {f"heldout/{name}": mean for name, mean in means(found).items()}
+    return {f"heldout/{name}": mean for name, mean in divided(added(ranks.gather(sums(found)))).items()}
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -160,40 +235,3 @@ def arriving(
     if device.type == "cpu":
         return ((batch, task.counts(batch)) for batch in batches)
     return one_ahead((task.move(batch, device), task.counts(batch)) for batch in batches)
-
-
-class Check:
-    """Stops a training whose loss or gradient is no number, on all ranks if it is so on one: on a CPU before the
-    update, on CUDA, which would have to wait for each look, with the next row of metrics and before a checkpoint is
-    written."""
-
-    def __init__(self, name: str, at_once: bool, ranks: Ranks = ALONE) -> None:
-        self._name = name
-        self._at_once = at_once
-        self._ranks = ranks
-        self._waiting: list[tuple[int, Tensor, Tensor, str]] = []
-
-    def add(self, step: int, loss: Tensor, norm: Tensor, about: str) -> None:
-        """This rank's part of the loss and the norm [] of a step that is to be updated, and what was in its batch."""
-        self._waiting.append((step, loss.detach(), norm, about))
-        if self._at_once:
-            self.look()
-
-    def look(self) -> None:
-        """Raises NonFiniteLossError for the first step since the last look that is not finite; all ranks
-        have to look."""
-        if not self._waiting:
-            return
-        both = torch.stack([torch.stack((loss.float(), norm)) for _, loss, norm, _ in self._waiting])
-        finite = self._ranks.sum(both).isfinite().all(dim=1).tolist()
-        if not all(finite):
-            step, own, norm, about = self._waiting[finite.index(False)]
-            parts = self._ranks.gather((float(own), about))
-            loss = sum(part for part, _ in parts)
-            at_fault = [about for part, about in parts if not math.isfinite(part)] or [about for _, about in parts]
-            kept = "nothing was updated" if self._at_once else "no checkpoint holds its update"
-            raise NonFiniteLossError(
-                f"{self._name}: step {step}: loss {loss}, gradient norm {float(norm)}; {kept}. "
-                f"In the batch: {', '.join(at_fault)}. Look at these; or lower the learning rates and start anew"
-            )
-        self._waiting.clear()

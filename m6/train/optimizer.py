@@ -22,7 +22,7 @@ from m6.parallel.clip import clip_gradients
 from m6.parallel.fsdp import local
 from m6.parallel.matrices import Rows, rows_of
 from m6.parallel.mesh import ALONE, Ranks
-from m6.parallel.state import part_of, spread_names, whole
+from m6.parallel.state import Part, spread_names
 from m6.train.config import OptimizerConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration
@@ -204,7 +204,8 @@ class Optimizers:
         for part, name in self._names.items():
             whole = self._whole[name]
             if whole is not part:
-                assert local(whole).data_ptr() == part.data_ptr(), f"{name} was moved after it was sharded"
+                now = local(whole).untyped_storage()
+                assert now._cdata == part.untyped_storage()._cdata, f"{name} was moved after it was sharded"
                 part.grad = None if whole.grad is None else local(whole.grad)
         for optimizer, peak in self.parts:
             for group in optimizer.param_groups:
@@ -224,31 +225,44 @@ class Optimizers:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        """The states of each optimizer, of whole parameters; with several ranks all have to ask for them."""
-        return self._convert([optimizer.state_dict() for optimizer, _ in self.parts], whole)
+    def parts_of_states(self) -> dict[str, Part]:
+        """What lies on this rank of all states, sharing their memory, as "exp_avg.<parameter>"; of an 8-bit state each
+        of its tensors, as "exp_avg.codes.<parameter>". A parameter that had no gradient yet gets the state that it
+        starts with, so that the names depend on nothing but the config."""
+        found = {}
+        for optimizer, _ in self.parts:
+            for group in optimizer.param_groups:
+                for part in group["params"]:
+                    name = self._names[part]
+                    whole = self._whole[name]
+                    if not whole.requires_grad:
+                        continue
+                    state = optimizer.state[part]
+                    if not state:
+                        state |= first_state(optimizer, part)
+                    for key, value in state.items():
+                        if value.shape == part.shape and type(value) is Tensor:
+                            found[f"{key}.{name}"] = Part(value, whole, name in self._spread)
+                        else:  # whole on every rank
+                            found |= {f"{key}{field}.{name}": Part(each, each, False) for field, each in _plain(value)}
+        return found
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """The reverse of `state_dict`."""
-        for (optimizer, _), state in zip(self.parts, self._convert(states, part_of), strict=True):
-            optimizer.load_state_dict(state)
 
-    def _convert(self, states: list[dict[str, Any]], convert: Callable[..., Tensor]) -> list[dict[str, Any]]:
-        if not self._ranks.joined:
-            return states
-        converted = []
-        for (optimizer, _), state in zip(self.parts, states, strict=True):
-            parts = [part for group in optimizer.param_groups for part in group["params"]]
-            names = [self._names[part] for part in parts]
+def first_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    """The state with which an optimizer begins."""
+    if isinstance(optimizer, Muon):
+        return {"momentum": torch.zeros_like(parameter)}
+    if isinstance(optimizer, torch.optim.AdamW):
+        step = torch.zeros((), device=parameter.device)
+        return {"step": step, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
+    new: Callable[[Tensor, bool], Tensor] = optimizer._new_buffer  # type: ignore[attr-defined]
+    return {"step": torch.tensor(0.0), "exp_avg": new(parameter, True), "exp_avg_sq": new(parameter, False)}
 
-            def one(name: str, value: Tensor) -> Tensor:
-                if not value.dim():  # a count of updates
-                    return value
-                return convert(value, self._whole[name], name in self._spread, self._ranks)
 
-            values = {
-                index: {key: one(names[index], value) for key, value in of_one.items()}
-                for index, of_one in sorted(state["state"].items())
-            }
-            converted.append({**state, "state": values})
-        return converted
+def _plain(value: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that a tensor is made of: those of an 8-bit state are its codes, their scales and their table."""
+    if not hasattr(value, "__tensor_flatten__"):
+        yield "", value
+        return
+    for field in value.__tensor_flatten__()[0]:
+        yield f".{field}", getattr(value, field)

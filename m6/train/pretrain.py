@@ -19,7 +19,7 @@ from m6.data.packing import Batch
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.model.weights import load_weights, newest
+from m6.model.weights import checkpoints, load_weights, newest
 from m6.parallel.mesh import ALONE, Ranks
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
@@ -29,13 +29,15 @@ from m6.train.cross_entropy import linear_cross_entropy
 from m6.train.hardware import choose_device, matrix_dtype, prepare_cpu
 from m6.train.loop import Task, train
 from m6.train.requirements import check_pretraining
-from m6.train.routing import routing_figures, routing_loss, tallies, update_bias
+from m6.train.routing import forget_load, routing_figures, routing_loss, tallies, update_bias
 from m6.train.start import begin
 from m6.train.throughput import batch_counts
 from m6.train.window import Figures
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
+SMALLEST_WEIGHT = 1e-30
+"""Of all labels of a step: one without any gives a loss of 0."""
 LABELS_MULTIPLE = 256
 """Labels are filled up to a multiple of this many: a kernel is made anew for every size of a matrix it meets."""
 
@@ -52,8 +54,11 @@ def batch_loss(
     mask = build_mask(batch.sample, batch.branch, batch.causal)
     fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
     at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
-    shares = F.pad(batch.weights / (batch.weights.sum() if total is None else total), fill)
+    total_weight = batch.weights.sum() if total is None else total
+    shares = F.pad(batch.weights / total_weight.clamp(min=SMALLEST_WEIGHT), fill)
     hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=batch.sample >= 0)
+    if model.training:
+        hidden = _Touch.apply(hidden, *(p for p in model.patch_embedding.parameters() if p.requires_grad))
     loss, losses = linear_cross_entropy(hidden, model.embedding.weight, labels, shares)
     losses = losses[: len(batch.labels)]
     found = tallies(model, ranks)
@@ -66,6 +71,20 @@ def batch_loss(
             1 if total is None else ranks.config.accumulate
         )
     return loss, figures
+
+
+class _Touch(torch.autograd.Function):
+    """Gives zeros to the gradients of what reads pictures, beside what a batch gives: one without pictures, or a rank
+    without them, updates the same parameters as any other."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, *weights: Tensor) -> Tensor:
+        ctx.weights = [(weight.shape, weight.dtype) for weight in weights]
+        return hidden.view_as(hidden)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return gradient, *(gradient.new_zeros(shape, dtype=dtype) for shape, dtype in ctx.weights)
 
 
 def muon_matrices(model: Transformer) -> tuple[str, ...]:
@@ -89,11 +108,14 @@ def load_backbone(folder: Path, model: ModelConfig, config: VQGANConfig) -> nn.M
     return vqgan.backbone()
 
 
-def heldout_batches(steps: Steps, count: int) -> list[Batch]:
-    """The first batches to which every line of the mixture gives; none if nothing is held out."""
+def heldout_batches(steps: Steps, count: int, ranks: Ranks = ALONE) -> list[Batch]:
+    """This rank's share of the first whole batches to which every line of the mixture gives; none if nothing is held
+    out. It is filled up with idle batches, for every rank computes as many as the others."""
     mixture = steps.mixture
     first = max((entry.first_step for entry in mixture.config.mixture), default=0)
-    return [steps[step] for step in range(first, first + count) if mixture.samples(step)]
+    numbers = [step for step in range(first, first + count) if mixture.drawn(step)]
+    own = [steps[step] for step in numbers[ranks.rank :: ranks.world]]
+    return own + [steps.idle()] * (-(-len(numbers) // ranks.world) - len(own))
 
 
 def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = (), ranks: Ranks = ALONE) -> Task[Batch]:
@@ -105,10 +127,14 @@ def pretraining(model: Transformer, steps: Steps, heldout: Sequence[Batch] = (),
         weight=lambda batch: batch.weights.sum(),
         batches=lambda start, stop, workers: batches(steps, start * parts, stop * parts, workers),
         counts=lambda batch: batch_counts(batch, model.config, steps.vocabulary),
-        describe=lambda batch: ", ".join(batch.keys),
+        describe=lambda batch: batch.keys,
+        skipped=lambda batch: batch.skipped,
+        num_documents=steps.mixture.num_drawn,
+        max_skipped=steps.mixture.config.max_skipped,
         matrices=muon_matrices(model),
         rate_shares=rate_shares(model),
         after_step=lambda: update_bias(model, ranks),
+        after_skip=lambda: forget_load(model),
         move=to_device,
         heldout=heldout,
     )
@@ -140,11 +166,15 @@ def prepare(
     grid, parts = model_config.patch_grid, (ranks.rank, ranks.world, ranks.config.accumulate)
     steps = Steps(mixture("train"), vocabulary, grid, *parts)
     heldout: Sequence[Batch] = ()
-    if stage.loop.heldout_every:  # whole batches on every rank, so that the figures are those of one process
-        heldout = heldout_batches(Steps(mixture("heldout"), vocabulary, grid), stage.loop.heldout_batches)
+    if stage.loop.heldout_every:  # whole batches, so that the figures are those of one process
+        heldout = heldout_batches(Steps(mixture("heldout"), vocabulary, grid), stage.loop.heldout_batches, ranks)
+    backbone = load_backbone(run.folder / "vqgan", model_config, vqgan)
     torch.manual_seed(seed)
-    model = Transformer(model_config, vocabulary.size, load_backbone(run.folder / "vqgan", model_config, vqgan))
-    if stage.start_from:
+    begins = bool(stage.start_from) and not checkpoints(run.folder / "pretrain")
+    # Ranks make its weights where they lie; those of another run are read whole by each.
+    with torch.device("meta" if ranks.joined and not begins else "cpu"):
+        model = Transformer(model_config, vocabulary.size, backbone)
+    if begins:
         begin(model, Path(stage.start_from), run.folder, seed)
     return pretraining(model, steps, heldout, ranks)
 

@@ -65,6 +65,13 @@ def update_bias(model: Transformer, ranks: Ranks = ALONE) -> None:
         layer.update_bias()
 
 
+def forget_load(model: Transformer) -> None:
+    """To be called after a step that updates nothing: what it has routed does not count."""
+    if model.config.experts.balance == "bias":
+        for layer in model.experts().values():
+            layer.router.pending.zero_()
+
+
 @torch.no_grad()
 def routing_figures(model: Transformer, batch: Batch, found: Mapping[int, Tally], ranks: Ranks = ALONE) -> Figures:
     """The metrics of the last forward, which was for the labels of `batch`, as (sum, count)."""

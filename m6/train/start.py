@@ -7,7 +7,7 @@ schedule and the order of the data start anew. A run that has checkpoints of its
 
 from __future__ import annotations
 
-from functools import partial
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,6 @@ from m6.model.config import ModelConfig
 from m6.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from m6.model.transformer import Transformer
 
 FREE = (
@@ -53,24 +51,39 @@ def check_start(other: Path, model: ModelConfig, folder: Path) -> None:
 def begin(model: Transformer, other: Path, folder: Path, seed: int) -> None:
     """Fills a model, before it is trained in the run `folder`, with the newest pretraining weights of the run `other`;
     seed: of new routers. UserError if there are none, or if they do not fit."""
-    from m6.model.weights import WEIGHTS, checkpoints, load_weights, newest, sha256
+    from m6.model.upcycle import upcycle
+    from m6.model.weights import TensorFiles, load_weights, newest, weight_files
 
     check_start(other, model.config, folder)
-    if checkpoints(folder / "pretrain"):
-        return
-    for stage, file in (("tokenizer", "tokenizer.json"), ("vqgan", f"step-*/{WEIGHTS}")):
-        theirs, ours = (sorted((run / stage).glob(file))[-1:] for run in (other, folder))
-        if theirs and ours and sha256(theirs[0]) != sha256(ours[0]):
+    for stage, same in {"tokenizer": _same_text, "vqgan": _same_weights}.items():
+        if not same(other / stage, folder / stage):
             raise UserError(
                 f"pretrain.start_from: {stage} of {other} is not that of {folder}, so ids mean other things there; "
                 "the guide on sizes tells how to take it over"
             )
-    load_weights(newest(other / "pretrain", "pretrain"), model, partial(_load, seed=seed))
+    weights = newest(other / "pretrain", "pretrain")
+    files = TensorFiles(weight_files(weights)[0])
+    if model.config.experts.num_experts == 1 or any(".experts." in name for name in files.tensors()):
+        load_weights(weights, model)
+        return
+    try:
+        model.load_state_dict(upcycle(files.read(), model.config, seed))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{weights}: its tensors do not fit the model of this config ({reason})") from None
 
 
-def _load(model: nn.Module, state: dict[str, Tensor], seed: int) -> None:
-    from m6.model.upcycle import upcycle
+def _same_text(other: Path, own: Path) -> bool:
+    texts = [hashlib.sha256((folder / "tokenizer.json").read_bytes()).digest() for folder in (other, own)]
+    return texts[0] == texts[1]
 
-    config: ModelConfig = model.config  # type: ignore[assignment]
-    grows = config.experts.num_experts > 1 and not any(".experts." in name for name in state)
-    model.load_state_dict(upcycle(state, config, seed) if grows else state)
+
+def _same_weights(other: Path, own: Path) -> bool:
+    """Of two image tokenizers, number by number: files may hold tensors in any order. A run without one agrees."""
+    from m6.model.weights import TensorFiles, checkpoints, weight_files
+
+    found = [checkpoints(folder)[-1:] for folder in (other, own)]
+    if not all(found):
+        return True
+    theirs, ours = (TensorFiles(weight_files(checkpoint)[0]).read() for (checkpoint,) in found)
+    return theirs.keys() == ours.keys() and all(theirs[name].equal(ours[name]) for name in ours)

@@ -45,6 +45,8 @@ def allowed_pairs(batch: Batch) -> int:
     """
     sample, branch = batch.sample.numpy().astype(np.int64), batch.branch.numpy().astype(np.int64)
     real = sample >= 0
+    if not real.any():
+        return 0
     row = np.broadcast_to(np.arange(len(sample))[:, None], sample.shape)
     owner = (row * (sample.max() + 1) + sample)[real]  # a number for each sample of the batch
     branches = int(branch.max()) + 1

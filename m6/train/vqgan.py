@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ from m6.config import UserError
 from m6.data.images import CODES_SCHEMA, decode_image
 from m6.data.loader import batches
 from m6.data.mixture import shuffled
+from m6.data.unusable import Skipped, UnusableError, first_usable, usable
 from m6.run import Run, progress, read_metrics
 from m6.shards import Shards, write_shards
 from m6.train.config import VQGANStage
@@ -48,8 +51,17 @@ def psnr(images: Tensor, others: Tensor) -> Tensor:
     return -10.0 * torch.log10(error.clamp_min(1e-10))
 
 
-class Pictures(Dataset[tuple[tuple[str, ...], np.ndarray]]):
-    """Step number -> ids and pixels [B, S, S, 3] of its training pictures, in equal parts from every source."""
+class PictureBatch(NamedTuple):
+    """Training pictures of a step."""
+
+    ids: tuple[str, ...]
+    pixels: np.ndarray  # [B, S, S, 3] uint8
+    skipped: tuple[Skipped, ...]
+
+
+class Pictures(Dataset[PictureBatch]):
+    """Step number -> its training pictures, in equal parts from every source; one that cannot be used gives its place
+    to the next of its source."""
 
     def __init__(self, corpus: Path, batch_size: int, seed: int) -> None:
         self._shards = Shards(corpus)
@@ -63,16 +75,32 @@ class Pictures(Dataset[tuple[tuple[str, ...], np.ndarray]]):
             raise UserError(f"{corpus}: no training pictures here, and the image tokenizer needs some; add a source")
         self._rows = list(rows.values())
 
-    def __getitem__(self, step: int) -> tuple[tuple[str, ...], np.ndarray]:
-        ids, pixels = [], []
+    def __getitem__(self, step: int) -> PictureBatch:
+        ids, pixels, skipped = [], [], list[Skipped]()
         for place in range(self._batch_size):
-            rows = self._rows[place % len(self._rows)]
-            index = (step * self._batch_size + place) // len(self._rows)
-            epoch, at = divmod(index, len(rows))
-            record = self._shards[rows[shuffled(at, len(rows), hash((self._seed, epoch)))]]
-            ids.append(record["id"])
-            pixels.append(decode_image(record["images"][0]["bytes"]))
-        return tuple(ids), np.stack(pixels)
+            read, bad = first_usable(partial(self._read, step, place))
+            skipped += bad
+            if read is not None:
+                ids.append(read[0])
+                pixels.append(read[1])
+        if not pixels:
+            raise UserError(f"none of the pictures of step {step} can be read; {skipped[-1].key}: {skipped[-1].reason}")
+        return PictureBatch(tuple(ids), np.stack(pixels), tuple(skipped))
+
+    def _read(self, step: int, place: int, attempt: int) -> tuple[str, np.ndarray]:
+        rows = self._rows[place % len(self._rows)]
+        index = (step * self._batch_size + place) // len(self._rows)
+        epoch, at = divmod(index, len(rows))
+        row = rows[shuffled((at + attempt) % len(rows), len(rows), hash((self._seed, epoch)))]
+        return read_picture(self._shards, row)
+
+
+def read_picture(shards: Shards, row: int) -> tuple[str, np.ndarray]:
+    """Id and pixels [S, S, 3] of the picture in a row. UnusableError if it cannot be read."""
+    with usable(f"row {row} of the corpus"):
+        record = shards[row]
+    with usable(f"{record['source']}/{record['id']}"):
+        return record["id"], decode_image(record["images"][0]["bytes"])
 
 
 def picture_rows(shards: Shards) -> Iterator[tuple[str, str]]:
@@ -91,8 +119,8 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     model = VQGAN(stage.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def loss(batch: tuple[tuple[str, ...], np.ndarray], _: Tensor | None) -> tuple[Tensor, Figures]:
-        images = to_tensor(batch[1]).to(next(model.parameters()).device)
+    def loss(batch: PictureBatch, _: Tensor | None) -> tuple[Tensor, Figures]:
+        images = to_tensor(batch.pixels).to(next(model.parameters()).device)
         restored, _ = model(images)
         error = restored - images
         with torch.no_grad():
@@ -103,9 +131,12 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
         model=model,
         loss=loss,
         batches=lambda start, stop, workers: batches(pictures, start, stop, workers),
-        counts=lambda batch: {"tokens": len(batch[0])},
+        counts=lambda batch: {"tokens": len(batch.ids)},
         weight=lambda batch: torch.ones(()),
-        describe=lambda batch: ", ".join(batch[0]),
+        describe=lambda batch: batch.ids,
+        skipped=lambda batch: batch.skipped,
+        num_documents=lambda step: step * stage.batch_size,
+        max_skipped=stage.max_skipped,
     )
     folder = run.stage("vqgan")
     train(task, stage.loop, folder, "vqgan", run.config.model_dump(mode="json"))
@@ -124,6 +155,8 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
 def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
     """Codes of every picture of the corpus, as shards beside its rows; returns use of the code book and held-out PSNR.
 
+    A picture that cannot be read gets no codes.
+
     `used` is the share of codes that training pictures use; `psnr` is the mean over held-out pictures of real sources
     (composed scenes show training pictures, so they do not count), or over all held-out ones if there are no others.
     """
@@ -132,15 +165,23 @@ def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
     kinds = list(picture_rows(shards))
     counts = torch.zeros(model.config.num_codes)
     quality: dict[str, list[float]] = {}
+    unusable: list[UnusableError] = []
+
+    def pixels_of(row: int) -> np.ndarray | None:
+        try:
+            return read_picture(shards, row)[1]
+        except UnusableError as error:
+            unusable.append(error)
+            return None
 
     def tables() -> Iterator[pa.Table]:
         for start in progress(range(0, len(kinds), ENCODE_BATCH), "encode"):
             rows = range(start, min(start + ENCODE_BATCH, len(kinds)))
-            seen = [row for row in rows if kinds[row][0]]
+            pictures = {row: pixels for row in rows if kinds[row][0] and (pixels := pixels_of(row)) is not None}
+            seen = list(pictures)
             grids: dict[int, np.ndarray] = {}
             if seen:
-                pixels = [decode_image(shards[row]["images"][0]["bytes"]) for row in seen]
-                images = to_tensor(np.stack(pixels))
+                images = to_tensor(np.stack(list(pictures.values())))
                 codes = model.encode(images)
                 grids = dict(zip(seen, codes.numpy(), strict=True))
                 train_codes = codes[[kinds[row][1] == "train" for row in seen]]
@@ -155,6 +196,8 @@ def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
             yield pa.Table.from_pylist([_code_row(grids.get(row)) for row in rows], schema=CODES_SCHEMA)
 
     write_shards(folder, tables(), CODES_SCHEMA, rows_per_shard=16_384)
+    if unusable:
+        print(f"encode: {len(unusable)} pictures cannot be read and have no codes; {unusable[-1]}", file=sys.stderr)
     real = [value for source, values in quality.items() if source != "scenes" for value in values]
     held = real or [value for values in quality.values() for value in values]
     share = counts / counts.sum()

@@ -54,12 +54,12 @@ class Window:
         figures, counts = sums(self._figures), self._counts
         if self._ranks.joined:
             gathered = self._ranks.gather((figures, dict(counts)))
-            figures, counts = _added(each for each, _ in gathered), defaultdict(float)
+            figures, counts = added(each for each, _ in gathered), defaultdict(float)
             for _, each in gathered:
                 for name, count in each.items():
                     counts[name] += count
         seconds = time.perf_counter() - self._began  # the sums waited for the device, so the time is taken after them
-        averages = _divided(figures)
+        averages = divided(figures)
         row = {**averages, "tokens": counts["tokens"], "seconds": seconds}
         row["tokens_per_second"] = counts["tokens"] / seconds
         for name in counts:
@@ -83,11 +83,6 @@ def _detached(pair: tuple[float | Tensor, float | Tensor]) -> tuple[float | Tens
     return total, count
 
 
-def means(steps: list[Figures]) -> dict[str, float]:
-    """Sum by count of each figure over all steps; all tensors are read at once."""
-    return _divided(sums(steps))
-
-
 def sums(steps: list[Figures]) -> dict[str, tuple[float, float]]:
     """Sum and count of each figure over all steps; all tensors are read at once."""
     tensors = [value for figures in steps for pair in figures.values() for value in pair if isinstance(value, Tensor)]
@@ -96,10 +91,11 @@ def sums(steps: list[Figures]) -> dict[str, tuple[float, float]]:
     def number(value: float | Tensor) -> float:
         return next(read) if isinstance(value, Tensor) else value
 
-    return _added({name: (number(total), number(count)) for name, (total, count) in step.items()} for step in steps)
+    return added({name: (number(total), number(count)) for name, (total, count) in step.items()} for step in steps)
 
 
-def _added(several: Iterable[dict[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
+def added(several: Iterable[dict[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
+    """Sum and count of each figure over several."""
     together: dict[str, tuple[float, float]] = {}
     for figures in several:
         for name, (total, count) in figures.items():
@@ -108,5 +104,6 @@ def _added(several: Iterable[dict[str, tuple[float, float]]]) -> dict[str, tuple
     return together
 
 
-def _divided(figures: dict[str, tuple[float, float]]) -> dict[str, float]:
+def divided(figures: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """Sum by count of each figure that was counted at all."""
     return {name: total / count for name, (total, count) in figures.items() if count}

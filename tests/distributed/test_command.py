@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
 
+from m6.model.weights import TensorFiles
 from m6.recipes import smoke
 from m6.recipes.recipe import Recipe
 from m6.run import Run, read_done, read_metrics
@@ -96,9 +96,17 @@ def test_a_run_under_torchrun_is_that_of_one_process(prepared: Path, tmp_path: P
     figures = [read_done(run, "pretrain") or {} for run in (several, single)]
     for name in ("parameters", "vocabulary", "tokens"):
         assert figures[0][name] == figures[1][name]
-    weights = [load_file(run / "pretrain" / "step-00000006" / "model.safetensors") for run in (several, single)]
+    weights = [TensorFiles(run / "pretrain" / "step-00000006" / "model").read() for run in (several, single)]
     assert weights[0].keys() == weights[1].keys()
     assert all((weights[0][name] - weight).abs().max() < 1e-5 for name, weight in weights[1].items())
+
+    (several / "pretrain" / "done.json").unlink()
+    (path,) = (several / "pretrain" / "step-00000006" / "optimizer").glob("shard-00002*")
+    path.unlink()
+    told = command(2, words(prepared, several, *flags))
+    assert [code for code, _ in told] == [2, 2]
+    assert told[0][1].startswith(f"m6: {path}: missing, cut short or altered since it was written; remove ")
+    assert (told[0][1].count("\n"), told[1][1]) == (1, "")
 
 
 PARALLEL = "pretrain.parallel"

@@ -52,7 +52,7 @@ def compare(ranks: Ranks, experts: dict[str, Any], skewed: bool) -> tuple[int, i
     Returns dropped choices and rows that came here."""
     whole, layer = make_layer(**experts), make_layer(**experts)
     spread_experts(layer, ranks)
-    groups, mine = ranks.config.experts, ranks.spread["experts"].get_local_rank()
+    groups, mine = ranks.config.experts, ranks.mesh("experts").get_local_rank()
     assert isinstance(layer.dispatcher, AllToAllDispatcher)
     assert len(layer.experts.up) == 8 // groups
     out, gradient, dropped = forward_and_backward(layer, ranks.rank, skewed)

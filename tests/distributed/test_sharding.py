@@ -9,10 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from m6.model.transformer import Transformer
+from m6.parallel.fsdp import shard
 from m6.parallel.matrices import Rows
 from m6.parallel.mesh import Ranks
+from m6.parallel.state import whole_state
 from tests.distributed.launch import run_on
-from tests.distributed.training import alone, assert_same, train_small
+from tests.distributed.training import alone, assert_same, size_of, train_small
+from tests.unit.data.examples import VOCABULARY
 
 ADAMW = {"optimizer.muon_learning_rate": 0.0, "optimizer.learning_rate": 1e-3}
 MUON = {"optimizer.learning_rate": 1e-3}
@@ -36,7 +40,7 @@ def sorted_rows(matrices: Tensor) -> Tensor:
 def turn_shards(ranks: Ranks, number: int, count: int) -> Tensor:
     """The rows on this rank of `number` matrices of `count` rows, turned."""
     matrices = torch.randn(number, count, 3, generator=torch.Generator().manual_seed(0))
-    rows = Rows(count, ranks.dense["shard"].get_group())
+    rows = Rows(count, ranks.mesh("shard").get_group())
     start = min(ranks.rank * rows.most, count)
     mine = matrices[:, start : start + rows.lengths()[ranks.rank]]
     return rows.turn(mine, sorted_rows)
@@ -48,3 +52,25 @@ def test_matrices_are_turned_whole_whoever_has_their_rows(number: int, count: in
     matrices = torch.randn(number, count, 3, generator=torch.Generator().manual_seed(0))
     found = torch.cat(run_on(4, turn_shards, number, count), dim=1)
     torch.testing.assert_close(found, sorted_rows(matrices))
+
+
+def made_where_it_lies(ranks: Ranks, experts: dict[str, Any]) -> dict[str, Tensor]:
+    """The whole weights of a model that had none when it was sharded."""
+    torch.manual_seed(3)
+    with torch.device("meta"):
+        model = Transformer(size_of(experts), VOCABULARY.size)
+    assert all(weight.is_meta for weight in model.parameters())
+    shard(model, ranks)
+    return whole_state(model, ranks)
+
+
+@pytest.mark.parametrize(
+    ("world", "config"), [(2, {}), (4, {"experts": 2}), (4, {"experts": 4}), (4, {"replicate": 2})], ids=str
+)
+def test_a_model_made_on_many_ranks_has_the_weights_of_one_made_whole(world: int, config: dict[str, Any]) -> None:
+    experts = {"num_experts": 4, "ffn_size": 24, "balance": "bias"}
+    torch.manual_seed(3)
+    expected = Transformer(size_of(experts), VOCABULARY.size).state_dict()
+    found = run_on(world, made_where_it_lies, experts, **config)[0]
+    assert found.keys() == expected.keys()
+    assert [name for name, weight in expected.items() if not torch.equal(found[name], weight)] == []

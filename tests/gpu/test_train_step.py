@@ -48,7 +48,7 @@ def task(spoil: Callable[[int], float] = lambda number: 1.0) -> Task[Batch]:
         batches=batches,
         counts=lambda batch: batch_counts(batch, SIZE, VOCABULARY),
         weight=lambda batch: batch.weights.sum(),
-        describe=lambda batch: ", ".join(batch.keys),
+        describe=lambda batch: batch.keys,
         matrices=muon_matrices(model),
         move=to_device,
     )

@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"data", "parallel"},
     {"generate", "tasks", "interop"},
     {"train", "serve"},
-    {"cli", "corpus_files", "flags", "generate_flags", "quickstart", "recipes", "show", "stages"}
+    {"cli", "corpus_files", "export", "flags", "generate_flags", "plan", "quickstart", "recipes", "show", "stages"}
     | {"__init__", "__main__"},
 ]
 GROUND, DOOR = FLOORS[0], FLOORS[-1]
@@ -127,7 +127,7 @@ def test_first_help_page_loads_almost_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "corpus", "tokenizer", "vqgan", "pretrain", "evaluate", "generate", "show"]
+    "verb", ["quickstart", "corpus", "tokenizer", "vqgan", "pretrain", "evaluate", "generate", "export", "show"]
 )
 def test_help_of_a_verb_loads_no_torch(verb: str) -> None:
     loaded = loaded_after(f"from m6.cli import main; assert main(['{verb}', '--help']) == 0")

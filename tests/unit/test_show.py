@@ -98,7 +98,7 @@ def test_a_changed_size_has_no_marks() -> None:
         (["base", "--length"], "--length: give it a value"),
         (["base", "--model.num_layer", "3"], "did you mean --model.num_layers?"),
         (["base", "--model.num_heads", "7"], "hidden_size 1024 is not a multiple of num_heads 7"),
-        (["base", "--seed", "3"], "--seed: m6 show counts the model alone"),
+        (["base", "--seed", "3"], "--seed: m6 show takes fields of the model alone"),
         (["base", "--model.stem", "crops"], "stem 'crops' needs crops.folder"),
     ],
 )

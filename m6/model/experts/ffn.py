@@ -22,12 +22,13 @@ GROUPED_MM: Any = getattr(F, "grouped_mm", None) or getattr(torch, "_grouped_mm"
 
 
 class Experts(nn.Module):
-    """up [E, F, D] and down [E, D, F]."""
+    """up [E, F, D] and down [E, D, F], or those of them from `first` on that are held here."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         count, width, inner = config.experts.num_experts, config.hidden_size, config.expert_ffn_size
         self.kernel = config.experts.kernel
+        self.first = 0  # number, in the whole layer, of the first expert that is held here
         self.up = nn.Parameter(torch.empty(count, inner, width))
         self.down = nn.Parameter(torch.empty(count, width, inner))
         nn.init.normal_(self.up, std=config.init_std)

@@ -86,7 +86,7 @@ class Router(nn.Module):
             weight = torch.ones_like(log_sum[:, 0, 0]) if real is None else real.float()
             return Choice(
                 expert=expert,
-                gate=gate.transpose(1, 2).flatten(1),
+                gate=gate.transpose(1, 2).flatten(1).clone(),  # FSDP wants no view
                 load=load,
                 entropy=-(probability * log_probability).detach().sum(-1).mean(-1),
                 tally=Tally(

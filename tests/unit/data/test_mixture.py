@@ -1,5 +1,6 @@
 """The mixture is a function of the seed and the step, walks through everything, and refuses what it does not know."""
 
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import pytest
 
 from m6.config import UserError
 from m6.corpus.document import Document
+from m6.data import mixture as mixture_module
 from m6.data.config import DataConfig, Entry
+from m6.data.images import decode_image
 from m6.data.loader import Steps, batches
 from m6.data.mixture import Mixture, shuffled
 from m6.data.objectives import SEEING
 from m6.data.sample import Picture, Sample
+from m6.shards import Shards
 from m6.tokenizer.vocabulary import Vocabulary
 from tests.unit.small_corpus import tokenizer, write_corpus
 
@@ -164,3 +168,91 @@ def test_a_mixture_of_what_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         Mixture(corpus[0], None, tokenizer(corpus[1]), DataConfig(mixture=(entry,)), seed=0)
+
+
+def broken(corpus: tuple[Path, list[Document]], share: float, monkeypatch: pytest.MonkeyPatch) -> Mixture:
+    """A mixture of which some pictures do not decode, always the same."""
+    sound = decode_image
+
+    def decode(encoded: bytes) -> np.ndarray:
+        if zlib.crc32(encoded) % 100 < 100 * share:
+            raise OSError("broken data stream")
+        return sound(encoded)
+
+    monkeypatch.setattr(mixture_module, "decode_image", decode)
+    return Mixture(corpus[0], None, tokenizer(corpus[1]), DATA, seed=0)
+
+
+def test_an_unusable_document_leaves_its_place_to_the_next_of_its_line(
+    mixture: Mixture, corpus: tuple[Path, list[Document]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = [mixture.samples(step) for step in range(30)]
+    bad = broken(corpus, 0.2, monkeypatch)
+    found = [bad.part(step) for step in range(30)]
+    assert any(skipped for _, skipped in found)
+    for (samples, skipped), expected in zip(found, sound, strict=True):
+        keys = [sample.key for sample in samples]
+        assert len(keys) == len(expected)  # nobody is left with less
+        assert not set(keys) & {each.key for each in skipped if each.key.startswith("emoji")}
+        for sample, other in zip(samples, expected, strict=True):  # and the others are as they were
+            assert same([sample], [other]) or other.key in {each.key for each in skipped}
+        assert all(each.reason == "OSError: broken data stream" for each in skipped)
+
+
+def test_parts_of_a_step_are_the_step_also_where_documents_are_unusable(
+    corpus: tuple[Path, list[Document]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = broken(corpus, 0.2, monkeypatch)
+    for step in range(8):
+        whole, skipped = bad.part(step)
+        for parts in (2, 3):
+            dealt = [bad.part(step, part, parts) for part in range(parts)]
+            assert sorted(sample.key for samples, _ in dealt for sample in samples) == sorted(s.key for s in whole)
+            assert sorted(each.key for _, found in dealt for each in found) == sorted(each.key for each in skipped)
+
+
+def test_a_part_decodes_its_own_pictures_alone(mixture: Mixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+    sound = decode_image
+
+    def noted(encoded: bytes) -> np.ndarray:
+        decoded.append(encoded)
+        return sound(encoded)
+
+    monkeypatch.setattr(mixture_module, "decode_image", noted)
+    mixture.part(1)
+    whole = len(decoded)
+    decoded.clear()
+    for part in range(2):
+        mixture.part(1, part, 2)
+    assert len(decoded) == whole == 4  # two emoji, two scenes
+
+
+def test_a_row_that_cannot_be_read_is_skipped_and_a_mistake_of_the_mixture_is_not(
+    corpus: tuple[Path, list[Document]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixture = Mixture(corpus[0], None, tokenizer(corpus[1]), DATA, seed=0)
+    read = Shards.__getitem__
+
+    def unreachable(shards: Shards, row: int) -> dict[str, object]:
+        if row % 3 == 0:
+            raise OSError("Input/output error")
+        return read(shards, row)
+
+    monkeypatch.setattr(Shards, "__getitem__", unreachable)
+    found = [each for step in range(20) for each in mixture.part(step)[1]]
+    assert found
+    assert {each.reason for each in found} == {"OSError: Input/output error"}
+    assert all(int(each.key.split()[1]) % 3 == 0 for each in found)
+    monkeypatch.setattr(Shards, "__getitem__", read)
+    monkeypatch.setattr(Mixture, "encode", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        mixture.part(0)
+
+
+def test_documents_are_counted_without_making_them(corpus: tuple[Path, list[Document]]) -> None:
+    late = DATA.override({"mixture": [*DATA.mixture[:2], {**DATA.mixture[2].model_dump(), "first_step": 6}]})
+    mixture = Mixture(corpus[0], None, tokenizer(corpus[1]), late, seed=0)
+    for step in (0, 1, 5, 9, 30):
+        assert mixture.num_drawn(step) == sum(len(mixture.drawn(each)) for each in range(step))
+    assert mixture.num_drawn(10) == 20 + 15 + 1  # a poem at step 7, by quarters from step 6 on

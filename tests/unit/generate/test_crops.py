@@ -17,16 +17,15 @@ from m6.data.packing import pack
 from m6.data.sample import Branch, Sample, Segment, Text
 from m6.generate.engine import Engine
 from m6.model.masks import boolean_mask
-from m6.model.weights import WEIGHTS, newest
+from m6.model.weights import WEIGHTS, TensorFiles, newest
 from m6.recipes import smoke
 from m6.recipes.recipe import Recipe
 from m6.run import Run
 from m6.tokenizer import train as tokenizer
 from m6.tokenizer.vocabulary import END
-from m6.train import checkpoint, pretrain
-from m6.train.config import OptimizerConfig
-from m6.train.optimizer import Optimizers
+from m6.train import pretrain
 from m6.vqgan.model import VQGAN
+from tests.unit.checkpoints import save_weights
 from tests.unit.small_corpus import write_corpus
 from tests.unit.vision_models import make_folder
 
@@ -47,7 +46,7 @@ def trained(folder: Path, frozen: bool) -> Run:
     write_corpus(run.stage("corpus"))
     tokenizer.run(run, recipe.tokenizer)
     codes = VQGAN(recipe.vqgan.model)
-    checkpoint.save(run.stage("vqgan"), 1, codes, Optimizers(codes, OptimizerConfig(), 1), {}, keep=1)
+    save_weights(run.stage("vqgan"), codes)
     run.stage("pretrain")
     figures = pretrain.run(run, recipe.pretrain, recipe.model, recipe.vqgan.model, recipe.seed)
     run.finish("pretrain", **figures)
@@ -68,8 +67,8 @@ def likeliest(engine: Engine, prefix: tuple[Segment, ...], written: list[int]) -
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_run_that_reads_crops_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str], frozen: bool) -> None:
     folder = trained(tmp_path, frozen).folder
-    theirs = load_file(tmp_path / "vision" / WEIGHTS)
-    kept = load_file(newest(folder / "pretrain", "pretrain") / WEIGHTS)
+    theirs = load_file(tmp_path / "vision" / "model.safetensors")
+    kept = TensorFiles(newest(folder / "pretrain", "pretrain") / WEIGHTS).read()
     moved = [name for name, weight in theirs.items() if not torch.equal(kept[STEM + name], weight)]
     assert bool(moved) is not frozen
     assert not any("running" in name for name in moved)

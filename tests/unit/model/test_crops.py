@@ -23,8 +23,8 @@ from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
 from m6.model.vision_folder import VisionFolder
 from m6.recipes.recipe import Recipe
-from m6.train.checkpoint import resume, save
-from m6.train.config import OptimizerConfig
+from m6.train.checkpoint import Checkpoints
+from m6.train.config import LoopConfig, OptimizerConfig
 from m6.train.optimizer import Optimizers
 from m6.train.pretrain import muon_matrices, rate_shares
 from tests.unit.data.examples import VOCABULARY, picture
@@ -175,10 +175,11 @@ def test_a_checkpoint_restores_the_whole_model(tmp_path: Path, frozen: bool) -> 
     batch = two_pictures(model)
     hidden(model, batch).square().sum().backward()
     optimizers.step(5)
-    save(tmp_path / "run", 1, model, optimizers, {}, keep=1)
+    with Checkpoints(tmp_path / "run", model, optimizers, LoopConfig(), {}) as saved:
+        saved.save(1)
     make_folder(folder, seed=2)
     again = reading(folder, frozen=frozen)
-    assert resume(tmp_path / "run", again, optimizers_of(again)) == 1
+    assert Checkpoints(tmp_path / "run", again, optimizers_of(again), LoopConfig(), {}).resume() == 1
     torch.testing.assert_close(hidden(again, batch), hidden(model, batch), rtol=0, atol=0)
 
 

@@ -21,8 +21,8 @@ from m6.model.experts import ffn
 from m6.model.experts.router import Choice, Router
 from m6.model.masks import block_mask
 from m6.model.transformer import Transformer
-from m6.train import checkpoint
 from m6.train.acceleration import accelerate
+from m6.train.checkpoint import Checkpoints
 from m6.train.config import LoopConfig, OptimizerConfig
 from m6.train.hardware import choose_device
 from m6.train.optimizer import Optimizers
@@ -249,10 +249,11 @@ def test_8_bit_states_go_on_from_a_checkpoint_and_learn_as_float32_ones_do(tmp_p
         optimizers = Optimizers(model, config, 8)
         for step in range(8):
             if step == stop_at > 0:
-                checkpoint.save(tmp_path, step, model, optimizers, {}, keep=1)
+                with Checkpoints(tmp_path, model, optimizers, LoopConfig(), {}) as saved:
+                    saved.save(step)
                 model = Transformer(SIZE, VOCABULARY.size)
                 optimizers = Optimizers(model, config, 8)
-                assert checkpoint.resume(tmp_path, model, optimizers) == step
+                assert Checkpoints(tmp_path, model, optimizers, LoopConfig(), {}).resume() == step
             batch_loss(model, batch)[0].backward()
             optimizers.clip()
             optimizers.step(step)

@@ -23,13 +23,12 @@ from m6.run import Run, write_atomic
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import evaluate
-from m6.train.checkpoint import save
-from m6.train.config import EvaluateStage, OptimizerConfig
+from m6.train.config import EvaluateStage
 from m6.train.evaluate import captions, matches, questions, verses
 from m6.train.evaluate.material import Evaluation, nearest_other, pixels_of
-from m6.train.optimizer import Optimizers
 from m6.train.results import write_results
 from m6.vqgan.model import VQGAN
+from tests.unit.checkpoints import save_weights
 from tests.unit.small_corpus import documents, tokenizer, write_corpus
 
 
@@ -67,7 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     codes = recipe.vqgan.model
     model = Transformer(recipe.model, Vocabulary(text.size, codes.num_codes).size)
     for name, module in (("vqgan", VQGAN(codes)), ("pretrain", model)):
-        save(run.stage(name), 1, module, Optimizers(module, OptimizerConfig(), 1), {}, keep=1)
+        save_weights(run.stage(name), module)
     return run
 
 

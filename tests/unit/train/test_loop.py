@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from m6.config import UserError
 from m6.data.config import DataConfig, Entry
@@ -19,7 +19,6 @@ from m6.model.transformer import Transformer
 from m6.model.weights import checkpoints
 from m6.run import read_metrics
 from m6.tokenizer.vocabulary import Vocabulary
-from m6.train import checkpoint
 from m6.train.config import LoopConfig, OptimizerConfig
 from m6.train.hardware import matrix_dtype
 from m6.train.loop import NonFiniteLossError, Task, train
@@ -183,7 +182,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_samples(
 
     task.loss = loss
     with pytest.raises(NonFiniteLossError, match=r"step 3: loss nan.*nothing was updated.*emoji/"):
-        train(task, LOOP, tmp_path, "test", {})
+        train(task, LOOP.override({"max_skipped": 0}), tmp_path, "test", {})
     assert all(torch.isfinite(tensor).all() for tensor in task.model.state_dict().values())
     assert checkpoints(tmp_path)[-1].name == "step-00000002"
 
@@ -216,27 +215,3 @@ def test_the_stall_share_is_the_loaders_share_of_the_time(
     train(task, LOOP.override({"num_steps": 4, "log_every": 2}), tmp_path, "test", {})
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [(row["stall_share"], row["seconds"]) for row in rows] == [(0.75, 8.0)] * 2
-
-
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
-def test_a_checkpoint_cut_short_is_refused_and_left_as_it_is(steps: Steps, tmp_path: Path, file: str) -> None:
-    train(make_task(steps), LOOP, tmp_path, "test", {})
-    path = tmp_path / "step-00000006" / file
-    cut = path.read_bytes()[:100]
-    path.write_bytes(cut)
-    with pytest.raises(UserError, match=r"remove .*step-00000006 to go on from the one before"):
-        train(make_task(steps), LOOP.override({"num_steps": 8}), tmp_path, "test", {})
-    assert path.read_bytes() == cut
-
-
-def test_optimizer_state_survives_flattening() -> None:
-    layer = nn.Linear(3, 2)
-    optimizer = torch.optim.AdamW(layer.parameters())
-    layer(torch.ones(3)).sum().backward()
-    optimizer.step()
-    states = [optimizer.state_dict()]
-    again = checkpoint.unflatten_state(checkpoint.flatten_state(states), states)
-    assert again[0]["param_groups"] == states[0]["param_groups"]
-    for index, values in states[0]["state"].items():
-        for key, value in values.items():
-            assert torch.equal(again[0]["state"][index][key], value)

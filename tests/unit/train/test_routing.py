@@ -6,7 +6,7 @@ import torch
 from m6.model.experts import Routing
 from m6.model.experts.router import Tally
 from m6.train.routing import MODALITIES, layer_figures
-from m6.train.window import Figures, means
+from m6.train.window import Figures, divided, sums
 
 TEXT, PATCH, CODE = (MODALITIES.index(name) for name in ("text", "patch", "code"))
 
@@ -24,7 +24,7 @@ def test_figures_of_a_layer_by_hand() -> None:
         entropy=torch.tensor([0.1, 0.2, 0.6, 1.0, 0.5, 9.0, 9.0]),
         tally=NOTHING,
     )
-    row = means([layer_figures(routing, torch.tensor([TEXT, TEXT, TEXT, PATCH, PATCH, -1]))])
+    row = divided(sums([layer_figures(routing, torch.tensor([TEXT, TEXT, TEXT, PATCH, PATCH, -1]))]))
     assert row == pytest.approx({
         "load": 4 / (10 / 4), "dropped": 4 / 10, "entropy": 2.4 / 5,
         "load/text": 3 / (6 / 4), "dropped/text": 3 / 6, "entropy/text": 0.3,
@@ -42,10 +42,10 @@ def test_a_modality_counts_by_its_tokens_and_only_where_it_is() -> None:
         routing = Routing(chosen[:, None], torch.tensor(kept)[:, None], load, torch.tensor(entropy), NOTHING)
         return layer_figures(routing, torch.tensor(kinds))
 
-    row = means([
+    row = divided(sums([
         batch([0, 1, 0], [True, True, False], [0.3, 0.5, 0.7], [TEXT, CODE, CODE]),
         batch([0, 1, 1], [False, True, True], [0.1, 0.1, 0.1], [TEXT, TEXT, TEXT]),
-    ])  # fmt: skip
+    ]))  # fmt: skip
     assert (row["load/code"], row["dropped/code"]) == (1.0, 0.5)
     assert row["entropy/code"] == pytest.approx(0.6)
     assert row["load/text"] == pytest.approx((2 + 4 / 3) / 2)

@@ -1,11 +1,10 @@
-"""Rows of metrics, late looks at the loss, and batches that are asked for ahead."""
+"""Rows of metrics, and batches that are asked for ahead."""
 
 import pytest
 import torch
 
 from m6.data.loader import one_ahead
 from m6.train import window
-from m6.train.loop import Check, NonFiniteLossError
 
 CPU = torch.device("cpu")
 
@@ -31,14 +30,6 @@ def test_a_row_is_the_mean_of_what_came_and_its_rates(monkeypatch: pytest.Monkey
         "tflops_per_second": 0.5, "mfu": 0.5, "mfu_datasheet": 0.125,
         "tflops_per_second_square": 1.0, "mfu_square": 1.0, "mfu_datasheet_square": 0.25,
     })  # fmt: skip
-
-
-def test_a_late_look_names_the_first_step_that_went_wrong() -> None:
-    check = Check("test", at_once=False)
-    for step, (loss, norm) in enumerate([(1.0, 1.0), (2.0, float("inf")), (float("nan"), 1.0)]):
-        check.add(step, torch.tensor(loss), torch.tensor(norm), f"batch {step}")
-    with pytest.raises(NonFiniteLossError, match=r"step 1: loss 2.0, gradient norm inf; no checkpoint.*batch 1"):
-        check.look()
 
 
 def test_the_next_batch_is_asked_for_before_the_last_is_done() -> None:

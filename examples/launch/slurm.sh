@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Several machines under Slurm: sbatch --nodes 16 examples/launch/slurm.sh 100b --out /shared/runs/100b
+#
+# The folder has to be on a disk that all machines share. When time runs out or the job is pushed aside, Slurm sends
+# SIGTERM two minutes before: the training saves, and the job is queued again, until the stage is done.
+#
+#SBATCH --job-name=m6
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -euo pipefail
+
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+out=$(python -c 'import sys; from m6.flags import split; (recipe,), flags = split(sys.argv[1:])
+print(flags.get("out") or "runs/" + recipe.split("/")[-1].removesuffix(".py"))' "$@")
+srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
+  --rdzv-backend c10d --rdzv-id "$SLURM_JOB_ID" --rdzv-endpoint "$first:${PORT:-29500}" \
+  --max-restarts "${RESTARTS:-3}" -m m6.cli pretrain "$@"
+[ -e "$out/pretrain/done.json" ] || scontrol requeue "$SLURM_JOB_ID"
