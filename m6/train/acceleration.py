@@ -51,9 +51,10 @@ def accelerate(model: nn.Module, config: LoopConfig, device: torch.device, backe
 
 def compile_parts(model: nn.Module, backend: str) -> None:
     """Compiles what is dense of every block: one graph for packs of any length, and one more each for packs of a single
-    row and for looks at held-out batches. Settings are those of the process."""
+    row, for looks at held-out batches and, on a CPU, for packs of over 4,096 tokens, which Inductor sums up otherwise.
+    Settings are those of the process."""
     fx_config.use_duck_shape = False  # rows as long as the model is wide would pass for a width, and be compiled anew
-    # Training or not, a row or several, the last block or another: these alone are as many as the default allows.
+    # Training or not, a row or several, the last block or another: these alone are the 8 that the default allows.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 16)
     # Rotations come in as complex numbers, and are taken apart before anything is computed.
     warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")

@@ -19,7 +19,7 @@ from m6.data.packing import Batch
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.model.weights import load_weights, newest
+from m6.model.weights import checkpoints, load_weights, newest
 from m6.parallel.mesh import ALONE, Ranks
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
@@ -153,8 +153,8 @@ def prepare(
     run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANConfig, seed: int, ranks: Ranks
 ) -> Task[Batch]:
     """What is trained in a run folder. UserError for whatever is missing or does not fit."""
-    check_pretraining(stage, model_config, vqgan, run.folder)
     check_ranks(ranks, stage, model_config)
+    check_pretraining(stage, model_config, vqgan, run.folder)
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
@@ -170,10 +170,11 @@ def prepare(
         heldout = heldout_batches(Steps(mixture("heldout"), vocabulary, grid), stage.loop.heldout_batches, ranks)
     backbone = load_backbone(run.folder / "vqgan", model_config, vqgan)
     torch.manual_seed(seed)
-    # Ranks make its weights where they lie, unless they are those of another run.
-    with torch.device("meta" if ranks.joined and not stage.start_from else "cpu"):
+    begins = bool(stage.start_from) and not checkpoints(run.folder / "pretrain")
+    # Ranks make its weights where they lie; those of another run are read whole by each.
+    with torch.device("meta" if ranks.joined and not begins else "cpu"):
         model = Transformer(model_config, vocabulary.size, backbone)
-    if stage.start_from:
+    if begins:
         begin(model, Path(stage.start_from), run.folder, seed)
     return pretraining(model, steps, heldout, ranks)
 

@@ -7,9 +7,9 @@ schedule and the order of the data start anew. A run that has checkpoints of its
 
 from __future__ import annotations
 
-import json
+import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from m6.config import UserError, differences
 from m6.model.config import ModelConfig
@@ -52,41 +52,38 @@ def begin(model: Transformer, other: Path, folder: Path, seed: int) -> None:
     """Fills a model, before it is trained in the run `folder`, with the newest pretraining weights of the run `other`;
     seed: of new routers. UserError if there are none, or if they do not fit."""
     from m6.model.upcycle import upcycle
-    from m6.model.weights import TensorFiles, check_fit, checkpoints, newest, read_tensors, weight_files
+    from m6.model.weights import TensorFiles, load_weights, newest, weight_files
 
     check_start(other, model.config, folder)
-    if checkpoints(folder / "pretrain"):
-        return
-    for stage, of_run in (("tokenizer", _tokenizer), ("vqgan", _image_tokenizer)):
-        theirs, ours = of_run(other), of_run(folder)
-        if theirs and ours and theirs != ours:
+    for stage, same in {"tokenizer": _same_text, "vqgan": _same_weights}.items():
+        if not same(other / stage, folder / stage):
             raise UserError(
                 f"pretrain.start_from: {stage} of {other} is not that of {folder}, so ids mean other things there; "
                 "the guide on sizes tells how to take it over"
             )
-    weights, _ = weight_files(newest(other / "pretrain", "pretrain"))
-    files = TensorFiles(weights)
+    weights = newest(other / "pretrain", "pretrain")
+    files = TensorFiles(weight_files(weights)[0])
     if model.config.experts.num_experts == 1 or any(".experts." in name for name in files.tensors()):
-        read_tensors(weights, model.state_dict())
+        load_weights(weights, model)
         return
-    grown, own = upcycle(files.read(), model.config, seed), model.state_dict()
-    check_fit(weights, grown, own)
-    model.load_state_dict(grown)
+    try:
+        model.load_state_dict(upcycle(files.read(), model.config, seed))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{weights}: its tensors do not fit the model of this config ({reason})") from None
 
 
-def _tokenizer(run: Path) -> Any:
-    from m6.model.weights import sha256
-
-    file = run / "tokenizer" / "tokenizer.json"
-    return sha256(file) if file.exists() else None
+def _same_text(other: Path, own: Path) -> bool:
+    texts = [hashlib.sha256((folder / "tokenizer.json").read_bytes()).digest() for folder in (other, own)]
+    return texts[0] == texts[1]
 
 
-def _image_tokenizer(run: Path) -> Any:
-    """The digests of its weights."""
-    from m6.model.weights import WEIGHTS, checkpoints
+def _same_weights(other: Path, own: Path) -> bool:
+    """Of two image tokenizers, number by number: files may hold tensors in any order. A run without one agrees."""
+    from m6.model.weights import TensorFiles, checkpoints, weight_files
 
-    found = checkpoints(run / "vqgan")
-    if not found:
-        return None
-    digests = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))["sha256"]
-    return sorted(digest for name, digest in digests.items() if name.startswith(WEIGHTS))
+    found = [checkpoints(folder)[-1:] for folder in (other, own)]
+    if not all(found):
+        return True
+    theirs, ours = (TensorFiles(weight_files(checkpoint)[0]).read() for (checkpoint,) in found)
+    return theirs.keys() == ours.keys() and all(theirs[name].equal(ours[name]) for name in ours)

@@ -1,6 +1,7 @@
 """Compiled and recomputed blocks learn what plain ones learn; packs of any length share the graphs; refusals."""
 
 import gc
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -227,6 +228,13 @@ def test_8_bit_states_need_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
         without.setitem(sys.modules, "torchao.optim", None)
         with pytest.raises(UserError, match=r"needs torchao: pip install 'open-m6\[fast\]'"):
             Optimizers(nn.Linear(64, 128), config, 10)
+
+
+def test_8_bit_states_come_without_notices() -> None:
+    pytest.importorskip("torchao")
+    code = "from m6.train.optimizer import adamw_8bit; adamw_8bit()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_8_bit_states_go_on_from_a_checkpoint_and_learn_as_float32_ones_do(tmp_path: Path) -> None:

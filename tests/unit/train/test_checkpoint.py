@@ -343,7 +343,7 @@ def test_what_is_kept_has_to_be_written() -> None:
         LoopConfig(keep_every=150)
     with pytest.raises(UserError, match="keep_every 100 is not a multiple of checkpoint_every 0"):
         LoopConfig(keep_every=100, checkpoint_every=0)
-    with pytest.raises(UserError, match="keep_checkpoints 0 must be at least 1"):
+    with pytest.raises(UserError, match="keep_checkpoints: 0 should be greater than or equal to 1"):
         LoopConfig(keep_checkpoints=0)
     assert LoopConfig(keep_every=300).keep_every == 300
 

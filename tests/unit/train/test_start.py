@@ -14,8 +14,10 @@ from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
 from m6.model.upcycle import upcycle
 from m6.recipes.recipe import Recipe
+from m6.train.checkpoint import Checkpoints
+from m6.train.config import LoopConfig, OptimizerConfig
+from m6.train.optimizer import Optimizers
 from m6.train.start import begin, check_start
-from tests.unit.checkpoints import save_weights
 
 DENSE = ModelConfig(num_layers=2, hidden_size=32, num_heads=2, ffn_size=64)
 EXPERTS = {"experts.num_experts": 4, "experts.top_k": 2}
@@ -34,8 +36,12 @@ def make_run(folder: Path, model: ModelConfig = DENSE, tokenizer: str = "words",
 
 def save(folder: Path, seed: int, model: ModelConfig = DENSE) -> None:
     torch.manual_seed(seed)
-    made = Transformer(model, 50)
-    save_weights(folder / "pretrain", made, seed)
+    save_weights(folder / "pretrain", seed, Transformer(model, 50))
+
+
+def save_weights(folder: Path, step: int, model: torch.nn.Module) -> None:
+    with Checkpoints(folder, model, Optimizers(model, OptimizerConfig(), 1), LoopConfig(), {}) as saved:
+        saved.save(step)
 
 
 def state_of(seed: int) -> dict[str, Tensor]:
@@ -81,10 +87,9 @@ def test_experts_go_on_as_experts(tmp_path: Path) -> None:
 
 
 def test_own_checkpoints_go_first_and_the_other_run_may_be_gone(tmp_path: Path) -> None:
-    mine = make_run(tmp_path / "mine")
-    torch.manual_seed(9)
-    expected = Transformer(DENSE, 50).state_dict()
-    assert equal(begun(tmp_path / "gone", mine), expected)  # what resuming loads into, untouched
+    check_start(tmp_path / "gone", DENSE, make_run(tmp_path / "mine"))
+    with pytest.raises(UserError, match="gone is not a run folder"):
+        check_start(tmp_path / "gone", DENSE, make_run(tmp_path / "new", trained=False))
 
 
 @pytest.mark.parametrize(
@@ -122,8 +127,8 @@ def test_other_tokenizers_are_refused(tmp_path: Path) -> None:
         begun(other, mine)
     mine = make_run(tmp_path / "same", trained=False)
     for run, pixels in ((other, 1), (mine, 2)):
-        made = torch.nn.Linear(pixels, 1)
-        save_weights(run / "vqgan", made)
+        torch.manual_seed(pixels)
+        save_weights(run / "vqgan", 1, torch.nn.Linear(2, 1))
     with pytest.raises(UserError, match=r"start_from: vqgan of .*other is not that of .*same"):
         begun(other, mine)
 
@@ -132,5 +137,7 @@ def test_a_run_without_weights_and_another_vocabulary_are_refused(tmp_path: Path
     mine = make_run(tmp_path / "mine", trained=False)
     with pytest.raises(UserError, match=r"no checkpoint here; run `m6 pretrain` first"):
         begun(make_run(tmp_path / "untrained", trained=False), mine)
-    with pytest.raises(UserError, match=r"do not fit the model of this config .*embedding\.weight"):
-        begun(make_run(tmp_path / "other"), mine, vocabulary=60)
+    other = make_run(tmp_path / "other")
+    for model in (DENSE, DENSE.override(EXPERTS)):
+        with pytest.raises(UserError, match=r"do not fit the model of this config .*embedding\.weight"):
+            begun(other, mine, model, vocabulary=60)
