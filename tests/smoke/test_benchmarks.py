@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
 
-from benchmarks import gpu
+from benchmarks import gpu, scale
 from benchmarks.command import RUNS, command
 from benchmarks.corpus import PARTS
 from benchmarks.memory import peak_of
@@ -206,3 +206,15 @@ def test_what_could_not_be_written_is_not_measured(
     assert said.startswith(line)
     assert len(said.splitlines()) == 1
     assert not measured
+
+
+def test_smoke_of_scale(tmp_path: Path) -> None:
+    """Every key has a row, and what is counted is what is planned also where it is small."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--smoke", "--json", str(tmp_path / "rows.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
+    assert set(rows) == {key for keys in scale.PARTS.values() for key in keys}
+    assert rows["dry_run_volume_error"]["ratio"] <= 0.02
+    assert rows["plan_memory_error"]["ratio"] <= 0.1
+    assert all(one["ratio"] >= 0 for one in rows.values())
