@@ -13,7 +13,7 @@
 #SBATCH --open-mode=append
 set -euo pipefail
 
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 out=$(python -c 'import sys; from m6.flags import split; (recipe,), flags = split(sys.argv[1:])
 print(flags.get("out") or "runs/" + recipe.split("/")[-1].removesuffix(".py"))' "$@")
 srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
