@@ -2,7 +2,8 @@
 
     python -m benchmarks.scale [--smoke] [--json FILE] [--only KEY ...] [--runs N]
 
-`wrapped_overhead`: seconds of a step of one process whose model is sharded over itself alone, by those of a plain one.
+`wrapped_overhead`: seconds of a step of one process whose model is sharded over itself alone, by those of a plain one;
+gathered weights stay until the backward, as a plan recommends where they fit.
 `weak_scaling_2`: tokens a second of two processes, each with as much work as one has alone, by twice those of one; all
 with one thread each, so that two have two cores. `async_save_blocked`: seconds that training stands still for a
 checkpoint by those of a step, for the worse of one process and two. `dry_run_100b_seconds`, `dry_run_100b_gib`: what
@@ -37,6 +38,8 @@ from m6.parallel.plan.traffic import by_group
 
 CONTEXT = 384
 NUM_BATCHES = 2
+PROCESSES = 4
+"""Times that processes are started anew for speed: one is a little faster than another for as long as it lives."""
 SAVE_STEPS = 16
 DRY_RUNS = {
     "10b on 8": ("10b", 8, {}),
@@ -55,12 +58,16 @@ VOCABULARY, LENGTH = 2_000, 512
 
 def speed(keys: Sequence[str], runs: int, smoke: bool) -> list[Row]:
     """Sharded beside plain, and two beside one."""
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+    worlds = {"plain": "0", "wrapped": "1"} | ({"two": "2"} if "weak_scaling_2" in keys else {})
+    rates: dict[str, list[float]] = {who: [] for who in worlds}
+    with tempfile.TemporaryDirectory() as name:
         vocabulary = str(write_batches(Path(name), CONTEXT, 1 if smoke else NUM_BATCHES, smoke).size)
         words = [sys.executable, "-m", "benchmarks.scale_step", str(Path(name) / "packed.pt"), vocabulary]
-        worlds = {"plain": "0", "wrapped": "1"} | ({"two": "2"} if "weak_scaling_2" in keys else {})
-        found = paired({who: stack.enter_context(Runner([*words, world])) for who, world in worlds.items()}, runs)
-    rates = {who: [_rate(one) for one in runs_of] for who, runs_of in found.items()}
+        for _ in range(1 if smoke else PROCESSES):
+            with contextlib.ExitStack() as stack:
+                runners = {who: stack.enter_context(Runner([*words, world])) for who, world in worlds.items()}
+                for who, found in paired(runners, runs).items():
+                    rates[who] += map(_rate, found)
     rows = []
     note = f"tiny, context {CONTEXT}, float32, one thread a process"
     if "wrapped_overhead" in keys:

@@ -21,6 +21,9 @@ from benchmarks.step import Step
 from m6.parallel.config import ParallelConfig
 from m6.parallel.processes import joined
 
+KEPT = ParallelConfig(reshard_after_forward=False)
+"""What a plan recommends where memory allows it, as here: gathered weights stay until the backward."""
+
 
 def main(path: str, vocabulary: str, world: str, rank: str = "0", port: str = "") -> None:
     """Serve as rank 0, or work until rank 0 ends."""
@@ -33,7 +36,7 @@ def main(path: str, vocabulary: str, world: str, rank: str = "0", port: str = ""
     os.environ |= {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_PORT": port}
     os.environ["MASTER_ADDR"] = "127.0.0.1"
     start_others("benchmarks.scale_step", [path, vocabulary, world], rank, world, port)
-    with joined(ParallelConfig(), "cpu") as ranks:
+    with joined(KEPT, "cpu") as ranks:
         step = Step(int(vocabulary), "float32", with_experts=False, ranks=ranks)
 
         def work() -> int:
