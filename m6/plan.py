@@ -219,7 +219,7 @@ def brief(choice: Choice) -> dict[str, Any]:
         "accumulate": job.parallel.accumulate,
         "checkpointing": job.checkpointing,
         "reshard_after_forward": job.parallel.reshard_after_forward,
-        "device_bytes": choice.memory.device,
+        "device_bytes": round(choice.memory.device),
         "step_seconds": choice.time.seconds,
         "tokens_per_second": choice.tokens / choice.time.seconds,
     }

@@ -91,9 +91,11 @@ def _mesh(facts: dict[str, Any]) -> list[str]:
         "loop.checkpointing": chosen["checkpointing"],
     }
     plain: dict[str, Any] = {"parallel.replicate": 1, "parallel.experts": 1, "parallel.accumulate": 1}
-    plain |= {"parallel.reshard_after_forward": True, "loop.checkpointing": "none"}
+    plain |= {"parallel.reshard_after_forward": True, "loop.checkpointing": None}  # recipes differ in it
     words = [f"--pretrain.{name} {str(value).lower()}" for name, value in flags.items() if value != plain[name]]
-    nodes = f"--nnodes {facts['gpus'] // facts['gpus_per_node']} --nproc-per-node {facts['gpus_per_node']}"
+    count = facts["gpus"] // facts["gpus_per_node"]
+    where = f"--nnodes {count} --rdzv-backend c10d --rdzv-endpoint NODE:PORT" if count > 1 else "--standalone"
+    nodes = f"{where} --nproc-per-node {facts['gpus_per_node']}"
     return [
         *columns(rows, words=True),
         f"checkpointing {chosen['checkpointing']}; gathered weights of a block are {freed}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import secrets
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +59,23 @@ def differences(found: Sequence[Mapping[str, str]]) -> list[str]:
             )
             lines.append(f"{name}: {'; '.join(parts)}")
     return lines
+
+
+def check_shared(ranks: Ranks, folder: Path) -> None:
+    """AgreedError, on all ranks, unless the folder is the same for all: each looks for a file that the first writes."""
+    with ranks.agreed():
+        sign = folder / f".shared-{ranks.gather(secrets.token_hex(8))[0]}"
+        if ranks.first:
+            sign.touch()
+        ranks.wait()
+        found = sign.exists()
+        ranks.wait()
+        if ranks.first:
+            sign.unlink()
+        if not found:
+            raise AgreedError(
+                f"rank {ranks.rank} finds another folder at {folder}; a run needs one that all nodes share"
+            )
 
 
 def compare(ranks: Ranks, own: Mapping[str, str]) -> None:

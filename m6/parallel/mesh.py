@@ -28,6 +28,10 @@ from m6.parallel.watchdog import Place
 T = TypeVar("T")
 
 
+HERE = Place()
+"""Where this process is, if it has joined others: the one place that its watchdog looks at."""
+
+
 class AgreedError(UserError):
     """A mistake that all ranks know of, so that one of them tells it."""
 
@@ -52,7 +56,7 @@ class Ranks:
         """Of the process group that was joined, or one process alone. device: "cpu" or "cuda"."""
         if not dist.is_initialized():
             return cls(config, device)
-        return cls(config, device, dist.get_rank(), dist.get_world_size(), True)
+        return cls(config, device, dist.get_rank(), dist.get_world_size(), True, place=HERE)
 
     def apart(self) -> Self:
         """The same ranks over a group of their own, on the CPU, for a thread that works beside the training; all ranks

@@ -43,6 +43,7 @@ def joined(config: ParallelConfig, device: str) -> Iterator[Ranks]:
     store = dist.PrefixStore(f"start/{again}", store)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
     ranks = Ranks.of(config, "cuda" if cuda else "cpu")
+    ranks.at("start")
     watchdog = Watchdog(ranks.rank, ranks.world, ranks.place, config.timeout)
     watchdog.start()
     try:

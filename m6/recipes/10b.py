@@ -2,7 +2,7 @@
 
 torchrun --nproc-per-node 8 -m m6.cli pretrain 10b
 
-Only what stays cheap to compute again is forgotten between forward and backward; see `m6 plan 10b` for what fits where.
+Activations of a block are forgotten after the forward and computed again; see `m6 plan 10b` for what fits where.
 """
 
 from m6.recipes import base

@@ -51,6 +51,7 @@ class LoopConfig(Config):
         "heldout_every",
         "heldout_batches",
         "max_skipped",
+        "largest_rise",
     )
 
     num_steps: Count = 1000
@@ -69,6 +70,8 @@ class LoopConfig(Config):
     """Batches of held-out documents for that loss, always the same."""
     max_skipped: Whole = 10
     """Updates in all that are skipped because the loss or a gradient is no number; the next one stops the training."""
+    largest_rise: NotNegative = 0.0
+    """Nats by which the loss of a row may stand above the lowest one before; more stops the training. 0 never does."""
     num_workers: Whole = 0
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: Whole = 0
@@ -132,6 +135,49 @@ class PretrainStage(Config):
     this model has experts; empty begins by chance. Both runs need the same tokenizers."""
 
 
+class LoRAConfig(Config):
+    """Updates of low rank beside frozen matrices."""
+
+    rank: Whole = 0
+    """Rank of the updates of the matrices of the blocks; 0 trains the whole model instead."""
+    alpha: Positive = 16.0
+    """The updates count alpha / rank times."""
+
+
+class FinetuneStage(Config):
+    """Finetuning a trained run on one task."""
+
+    may_change: ClassVar[tuple[str, ...]] = ("max_skipped",)
+
+    task: str = ""
+    """The task, by name."""
+    data: str = ""
+    """Its data: a folder of a known format, or one with train.jsonl and, if there is one, validation.jsonl."""
+    start_from: str = ""
+    """Run folder whose newest weights it begins with, finetuned ones if it has some."""
+    samples: Count = 32
+    """Samples in one step; questions about one picture are one sample."""
+    fresh: bool = False
+    """Begins with weights drawn by chance, to see what pretraining has brought."""
+    blind: bool = False
+    """Leaves all pictures out, in training and when it is measured, to see what they bring."""
+    lora: LoRAConfig = LoRAConfig()
+    """Training of few weights instead of all."""
+    loop: LoopConfig = LoopConfig(
+        num_steps=300,
+        heldout_every=50,
+        largest_rise=2.0,
+        optimizer=OptimizerConfig(
+            learning_rate=1e-3, muon_learning_rate=5e-3, schedule=((0.0, 0.0), (0.05, 1.0), (1.0, 0.02))
+        ),
+    )
+    """The training."""
+    parallel: ParallelConfig = ParallelConfig()
+    """How ranks that torchrun starts share it."""
+    max_skipped: Share = 0.01
+    """Share of the samples so far that may be unusable, as pictures that do not decode; a few always may."""
+
+
 class EvaluateStage(Config):
     """What is scored."""
 
@@ -143,3 +189,31 @@ class EvaluateStage(Config):
     """Fresh scenes on which the judge of paintings is trained, apart from the model."""
     judge_steps: Count = 700
     """Updates of the judge."""
+
+
+class TaskEvaluation(Config):
+    """How a trained run is measured on a task."""
+
+    task: str = ""
+    """The task, by name."""
+    data: str = ""
+    """Its data: a folder of a known format, one with test.jsonl, or such a file."""
+    split: str = "test"
+    """Which part of it: train, validation, test, or a part of test such as test-concept."""
+    num_examples: Whole = 0
+    """Examples, spread over all of them; 0 takes all."""
+    shots: Whole = 0
+    """Examples of the training split that stand with their answers before each request (few-shot in context)."""
+    answers: Literal["auto", "written", "chosen"] = "auto"
+    """Whether answers are written freely or chosen by likelihood, among the example's choices or else the answers of
+    the training split; "auto" is what the task is meant for."""
+    beams: Count = 1
+    """Answers that are followed up at once when one is written; 1 takes the likeliest token each time."""
+    temperature: NotNegative = 0.0
+    """0 takes the likeliest token; 1 samples as learnt."""
+    top_p: Share = 1.0
+    """Sample among the likeliest tokens that together reach this probability."""
+    form: bool = True
+    """Whether poems are held to their form while they are written."""
+    seed: Whole = 0
+    """Start of everything that is drawn by chance."""

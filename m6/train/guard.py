@@ -40,6 +40,10 @@ class NonFiniteLossError(AgreedError):
     """The loss or a gradient is not a number, in more steps than may be skipped."""
 
 
+class DivergedError(AgreedError):
+    """The loss has risen further than it may."""
+
+
 class Verdict(NamedTuple):
     """What all ranks do with a step."""
 
@@ -61,7 +65,9 @@ class Guard(Generic[B]):
         self._file: IO[str] | None = None
         rows = self._kept(start) if ranks.first else []
         kinds = [row["kind"] for row in rows]
-        self.steps, self.documents = ranks.gather((kinds.count("step"), kinds.count("document")))[0]
+        told = [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start and row["loss"]]
+        counts = kinds.count("step"), kinds.count("document"), min(told, default=math.inf)
+        self.steps, self.documents, self._lowest = ranks.gather(counts)[0]
 
     def decide(self, step: int, own: Tensor, norm: Tensor, batches: Sequence[B], stop: bool) -> Verdict:
         """To be asked by all ranks before the update of a step; waits for the device.
@@ -78,6 +84,16 @@ class Guard(Generic[B]):
         if num_bad:
             self._count_step(step, own, norm, [key for batch in batches for key in self._task.describe(batch)])
         return Verdict(not num_bad, num_stop > 0)
+
+    def watch(self, done: int, loss: float, largest_rise: float) -> None:
+        """To be told the loss of every row, after `done` updates. DivergedError if it stands more than `largest_rise`
+        nats, unless that is 0, above the lowest before."""
+        if 0 < largest_rise < loss - self._lowest:
+            raise DivergedError(
+                f"{self._name}: diverged at step {done}: the loss is {loss:.3f}, after {self._lowest:.3f} before; "
+                "lower the learning rates and start anew, or allow more by loop.largest_rise"
+            )
+        self._lowest = min(self._lowest, loss) if math.isfinite(loss) else self._lowest
 
     def close(self) -> None:
         """Closes the file; a killed process loses nothing that was written."""
@@ -105,11 +121,11 @@ class Guard(Generic[B]):
         for key, reason in found:
             self._write(step=step, kind="document", key=key, reason=reason)
         self.documents += len(found)
-        asked = self._task.num_documents(step + 1)
-        if self.documents > max(ALWAYS_ALLOWED, self._task.max_skipped * asked):
+        tried = self._task.num_documents(step + 1) + self.documents  # in the place of each another is tried
+        if self.documents > max(ALWAYS_ALLOWED, self._task.max_skipped * tried):
             key, reason = found[-1]
             raise AgreedError(
-                f"{self._name}: {self.documents} of {asked} documents cannot be used, {self.documents / asked:.1%}; "
+                f"{self._name}: {self.documents} of {tried} documents cannot be used, {self.documents / tried:.1%}; "
                 f"max_skipped allows {self._task.max_skipped:.1%}. The last, {key}: {reason}. {self._path} has them all"
             )
 

@@ -88,9 +88,9 @@ def train(
 ) -> dict[str, float]:
     """Trains up to `num_steps`, from the newest checkpoint in `folder` on; returns figures of the whole training.
 
-    `about` is the resolved config, kept in every checkpoint. The model is left on the device that it was trained on,
-    sharded if there are ranks. Raises EndedError if it was asked to stop, NonFiniteLossError if too many steps are not
-    sound, UserError if too many documents cannot be used.
+    `about` is kept in every checkpoint: "config", the resolved one, and what its caller adds. The model is left on the
+    device that it was trained on, sharded if there are ranks. Raises EndedError if it was asked to stop,
+    NonFiniteLossError if too many steps are not sound, UserError if too many documents cannot be used.
     """
     if config.heldout_every and not task.heldout:
         raise UserError(f"{name}.loop.heldout_every: nothing is held out for this training; 0 turns it off")
@@ -196,6 +196,7 @@ class Training(Generic[B]):
         """Writes a row of metrics; returns a few words of it."""
         config = self._config
         row = {"loss": math.nan, **self._window.close(), **self._saved.figures()}  # no loss if all steps were skipped
+        self._guard.watch(done, row["loss"], config.largest_rise)
         if config.heldout_every and (done % config.heldout_every == 0 or done == config.num_steps):
             self._ranks.at("heldout", done - 1)
             row |= heldout_losses(self._task, self._device, self._dtype, self._ranks)

@@ -52,7 +52,7 @@ def begin(model: Transformer, other: Path, folder: Path, seed: int) -> None:
     """Fills a model, before it is trained in the run `folder`, with the newest pretraining weights of the run `other`;
     seed: of new routers. UserError if there are none, or if they do not fit."""
     from m6.model.upcycle import upcycle
-    from m6.model.weights import TensorFiles, load_weights, newest, weight_files
+    from m6.model.weights import load_weights, newest, opened
 
     check_start(other, model.config, folder)
     for stage, same in {"tokenizer": _same_text, "vqgan": _same_weights}.items():
@@ -62,7 +62,7 @@ def begin(model: Transformer, other: Path, folder: Path, seed: int) -> None:
                 "the guide on sizes tells how to take it over"
             )
     weights = newest(other / "pretrain", "pretrain")
-    files = TensorFiles(weight_files(weights)[0])
+    files = opened(weights)[0]
     if model.config.experts.num_experts == 1 or any(".experts." in name for name in files.tensors()):
         load_weights(weights, model)
         return
@@ -80,10 +80,10 @@ def _same_text(other: Path, own: Path) -> bool:
 
 def _same_weights(other: Path, own: Path) -> bool:
     """Of two image tokenizers, number by number: files may hold tensors in any order. A run without one agrees."""
-    from m6.model.weights import TensorFiles, checkpoints, weight_files
+    from m6.model.weights import checkpoints, opened
 
     found = [checkpoints(folder)[-1:] for folder in (other, own)]
     if not all(found):
         return True
-    theirs, ours = (TensorFiles(weight_files(checkpoint)[0]).read() for (checkpoint,) in found)
+    theirs, ours = (opened(checkpoint)[0].read() for (checkpoint,) in found)
     return theirs.keys() == ours.keys() and all(theirs[name].equal(ours[name]) for name in ours)

@@ -139,7 +139,7 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
         max_skipped=stage.max_skipped,
     )
     folder = run.stage("vqgan")
-    train(task, stage.loop, folder, "vqgan", run.config.model_dump(mode="json"))
+    train(task, stage.loop, folder, "vqgan", {"config": run.config.model_dump(mode="json")})
     codebook = encode_corpus(model.cpu(), run.folder / "corpus", folder / "codes")
     rows = read_metrics(folder / "metrics.jsonl")
     return {

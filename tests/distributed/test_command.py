@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,38 @@ def test_a_run_under_torchrun_is_that_of_one_process(prepared: Path, tmp_path: P
     assert (told[0][1].count("\n"), told[1][1]) == (1, "")
 
 
+SLOW_STEPS = """
+import time
+from m6.train import pretrain
+
+loss = pretrain.batch_loss
+
+def slow_loss(*batch):
+    time.sleep(0.3)
+    return loss(*batch)
+
+pretrain.batch_loss = slow_loss
+"""
+
+
+def test_a_training_may_last_longer_than_the_watchdog_waits(prepared: Path, tmp_path: Path) -> None:
+    """The watchdog of the command sees where its training is: one that moves is left alone, one that stops is told."""
+    values = {"num_steps": 30, "log_every": 10, "checkpoint_every": 15, "heldout_every": 0}
+    long = {f"pretrain.loop.{name}": value for name, value in values.items()}
+    (prepared / "long.py").write_text(
+        SLOW_STEPS + RECIPE.format(values=VALUES | {"pretrain.loop": VALUES["pretrain.loop"] | values}),
+        encoding="utf-8",
+    )
+    out = tmp_path / "run"
+    given = words(prepared, out, "--pretrain.parallel.timeout", "6")
+    Recipe.read(out / "config.json").override(long).write(out / "config.json")
+    given[1] = str(prepared / "long.py")
+    began = time.monotonic()
+    told = command(2, given)
+    assert [code for code, _ in told] == [0, 0], told
+    assert time.monotonic() - began > 6, "it was too short to show anything"
+
+
 PARALLEL = "pretrain.parallel"
 
 
@@ -156,4 +189,4 @@ def test_other_stages_are_the_work_of_one_process(prepared: Path, tmp_path: Path
     for verb in ("evaluate", "quickstart"):
         told = command(2, [verb, *words(prepared, tmp_path / "run")[1:]])
         assert [code for code, _ in told] == [2, 2]
-        assert told[0][1] == f"m6: m6 {verb} is the work of one process; torchrun is for pretrain\n"
+        assert told[0][1] == f"m6: m6 {verb} is the work of one process; torchrun is for pretrain and finetune\n"

@@ -103,7 +103,7 @@ def test_precision_is_chosen_by_the_processor(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_old_checkpoints_go_and_the_newest_stay(steps: Steps, tmp_path: Path) -> None:
-    train(make_task(steps), LOOP, tmp_path, "test", {"a": 1})
+    train(make_task(steps), LOOP, tmp_path, "test", {"config": {"a": 1}})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000004", "step-00000006"]
     assert json.loads((tmp_path / "step-00000006" / "state.json").read_text())["config"] == {"a": 1}
 
@@ -116,7 +116,7 @@ def test_a_training_that_is_only_measured_writes_no_checkpoint(steps: Steps, tmp
 
 def test_a_first_batch_of_eight_samples_is_learnt_by_heart(steps: Steps, tmp_path: Path) -> None:
     """Eight samples, a hundred updates: the loss falls below 0.05."""
-    first = [sample for step in range(2) for sample in steps.mixture.samples(step)][:8]
+    first = [sample for step in range(2) for sample in steps.mixture.part(step)[0]][:8]
     from m6.data.packing import pack
 
     batch = pack(first, steps.vocabulary, 8, 256)
