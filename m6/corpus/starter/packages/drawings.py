@@ -50,7 +50,7 @@ _PROPERTIES = {
 
 def openmoji(archive: Archive, name: str) -> Iterator[Entry | Drop]:
     """A drawing that the bundle has words for; skin tones and OpenMoji's own additions are passed over."""
-    row = _rows_by_code().get(_code(name.rpartition("/")[2].removesuffix(".svg").split("-")))
+    row = rows_by_code().get(code_of(name.rpartition("/")[2].removesuffix(".svg").split("-")))
     if row is None:
         return
     try:
@@ -59,13 +59,13 @@ def openmoji(archive: Archive, name: str) -> Iterator[Entry | Drop]:
         yield Drop("not drawable", name, str(error)[:80])
         return
     yield Entry(
-        _text(row["name"], row["keywords"]),
+        words_of(row["name"], row["keywords"]),
         row["name"],
         row["group"],
         row["split"],
         (image,),
         tuple(row["keywords"]),
-        what_is_it(row["name"], row["category"], _emoji_categories()),
+        what_is_it(row["name"], row["category"], emoji_categories()),
         (("emoji", row["emoji"]), ("category", row["category"])),
     )
 
@@ -87,7 +87,7 @@ def iconpark(archive: Archive, name: str) -> Iterator[Entry | Drop]:
     tags = tuple(dict.fromkeys(tag.strip() for tag in icon["tag"] if tag.strip() not in ("", title)))
     group, split = concept(title, groups[key])
     questions = what_is_it(title, category, categories)
-    yield Entry(_text(title, tags), title, group, split, (image,), tags, questions, (("category", category),))
+    yield Entry(words_of(title, tags), title, group, split, (image,), tags, questions, (("category", category),))
 
 
 def render(svg: str) -> Image:
@@ -127,21 +127,21 @@ def what_is_it(name: str, category: str, categories: list[str]) -> tuple[Questio
     )
 
 
-def _text(name: str, keywords: list[str] | tuple[str, ...]) -> str:
+def words_of(name: str, keywords: list[str] | tuple[str, ...]) -> str:
     return "。".join(filter(None, (name, "、".join(keywords[:KEYWORDS]))))
 
 
 @functools.cache
-def _emoji_categories() -> list[str]:
+def emoji_categories() -> list[str]:
     return sorted({row["category"] for row in emoji_rows()})
 
 
 @functools.cache
-def _rows_by_code() -> dict[str, dict[str, Any]]:
-    return {_code([f"{ord(character):X}" for character in row["emoji"]]): row for row in emoji_rows()}
+def rows_by_code() -> dict[str, dict[str, Any]]:
+    return {code_of([f"{ord(character):X}" for character in row["emoji"]]): row for row in emoji_rows()}
 
 
-def _code(points: list[str]) -> str:
+def code_of(points: list[str]) -> str:
     """Code points without the variation selector, which some write and others do not."""
     return "-".join(point.lstrip("0") for point in points if point != "FE0F")
 
