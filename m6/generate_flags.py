@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from m6.config import UserError
-from m6.run import write_atomic
+from m6.run import read_done, write_atomic
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,6 +65,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
             "--image", type=Path, required=True, metavar="FILE", help="a picture: PNG, JPEG, WebP, ..."
         )
     kinds["answer"].add_argument("--question", type=_text, required=True, metavar="TEXT", help="such as 这是什么？")
+    kinds["answer"].add_argument(
+        "--choices", type=_text, nargs="+", metavar="TEXT", help="the answers that are allowed, such as 是 不是"
+    )
+    for kind in ("caption", "answer"):
+        kinds[kind].add_argument("--max-tokens", type=int, metavar="N", help="tokens of what is written, at the most")
     kinds["poem"].add_argument("--title", type=_text, required=True, metavar="TEXT", help="such as 春晓")
     kinds["poem"].add_argument(
         "--form", type=_text, metavar="FORM", help="such as 五言绝句, 七言绝句, 五言律诗 or 七言律诗"
@@ -87,7 +92,20 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         sub.add_argument("--temperature", type=float, metavar="X", help="0 takes the likeliest, 1 samples as learnt")
         sub.add_argument("--top-k", type=int, metavar="N", help="sample among the N likeliest only")
         sub.add_argument("--top-p", type=float, metavar="X", help="sample among the likeliest that make up X")
+    for kind in ("caption", "answer", "poem"):
+        _add_decoding(kinds[kind])
     return parser, kinds
+
+
+def _add_decoding(parser: argparse.ArgumentParser) -> None:
+    """What `m6.generate.decoding.Decoding` has beyond sampling."""
+    add = parser.add_argument
+    add("--beams", type=int, metavar="N", help="beam search: follow N answers up at once, such as 5")
+    add("--length-penalty", type=float, metavar="X", help="of beam search: above 1 favours long answers, 0 short ones")
+    add("--contrast", type=float, metavar="X", help="contrastive search: how much unlike before counts, such as 0.6")
+    add("--no-repeat-ngram", type=int, metavar="N", help="never write the same N tokens in a row twice")
+    add("--repetition-penalty", type=float, metavar="X", help="make what was written less likely, such as 1.2")
+    add("--min-tokens", type=int, metavar="N", help="write so many tokens at least")
 
 
 def _text(value: str) -> str:
@@ -97,11 +115,12 @@ def _text(value: str) -> str:
 
 
 def trained_run(folder: Path) -> Path:
-    """The same folder. Raises UserError unless it holds a run whose pretraining has ended."""
+    """The same folder. Raises UserError unless it holds a run whose training has ended."""
     if not (folder / "config.json").exists():
         raise UserError(f"{folder}: no run folder, make one with `m6 quickstart` or name another with --run")
-    if not (folder / "pretrain" / "done.json").exists():
-        raise UserError(f"{folder}: its pretraining has not ended, run `m6 pretrain {folder}` first")
+    if read_done(folder, "pretrain") is None and read_done(folder, "finetune") is None:
+        verb = "finetune" if (folder / "finetune").exists() else "pretrain"
+        raise UserError(f"{folder}: its training has not ended, run `m6 {verb} {folder}` first")
     return folder
 
 

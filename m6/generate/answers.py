@@ -6,7 +6,9 @@ Each function loads the run and does one thing; the engine below does many at on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,8 @@ from m6.corpus.config import CorpusConfig, ImageRules
 from m6.corpus.images.prepare import fit
 from m6.data.objectives import poem_prompt
 from m6.data.sample import Segment
+from m6.generate.choices import Choices
+from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.poems import PoemGrammar
 from m6.generate.sampling import Sampling
@@ -24,48 +28,42 @@ from m6.generate.text_to_image import GUIDANCE, paint_pictures
 MAX_CAPTION, MAX_ANSWER, MAX_POEM = 64, 24, 160  # tokens
 
 
-def caption(
-    folder: Path, image: Path, seed: int = 0, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0
-) -> str:
-    """What is in a picture file."""
+def caption(folder: Path, image: Path, max_tokens: int = MAX_CAPTION, **decoding: Any) -> str:
+    """What is in a picture file. `decoding`: fields of `Decoding`, as everywhere here."""
     engine = Engine.load(folder)
     prefix = (_picture(folder, image, engine),)
-    return engine.write_texts([prefix], MAX_CAPTION, Sampling(temperature, top_k, top_p, seed))[0]
+    return engine.write_texts([prefix], _length(max_tokens), Decoding(**decoding))[0]
 
 
 def answer(
     folder: Path,
     image: Path,
     question: str,
-    seed: int = 0,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
+    choices: Sequence[str] = (),
+    max_tokens: int = MAX_ANSWER,
+    **decoding: Any,
 ) -> str:
-    """The answer to a question about a picture file."""
+    """The answer to a question about a picture file; one of `choices`, if there are any, however long."""
     engine = Engine.load(folder)
     prefix = (_picture(folder, image, engine), engine.text(question))
-    return engine.write_texts([prefix], MAX_ANSWER, Sampling(temperature, top_k, top_p, seed))[0]
+    texts = [engine.text(choice).ids for choice in choices]
+    grammar = Choices(texts, engine.vocabulary.size) if choices else None
+    longest = max([_length(max_tokens), *(len(ids) + 1 for ids in texts)])
+    return engine.tokenizer.decode(engine.write([prefix], longest, Decoding(**decoding), grammar)[0])
 
 
-def poem(
-    folder: Path,
-    title: str,
-    form: str = "五言绝句",
-    seed: int = 0,
-    temperature: float = 0.8,
-    top_k: int = 0,
-    top_p: float = 0.9,
-) -> str:
-    """A poem of that title, in that form. UserError for a form whose lines have neither five nor seven characters."""
+def poem(folder: Path, title: str, form: str = "五言绝句", **decoding: Any) -> str:
+    """A poem of that title, in that form, by sampling if `decoding` names no other way. UserError for a form whose
+    lines have neither five nor seven characters."""
     if form[:1] not in ("五", "七"):
         forms = "五言绝句, 七言绝句, 五言律诗, 七言律诗, 五言古诗, 七言古诗"
         raise UserError(f"--form {form}: lines have five or seven characters; allowed are {forms}")
+    drawn = {} if {"beams", "contrast"} & decoding.keys() else {"temperature": 0.8, "top_p": 0.9}
+    settings = Decoding(**{**drawn, **decoding})
     engine = Engine.load(folder)
     grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, form)
-    sampling = Sampling(temperature, top_k, top_p, seed)
     prefix = (engine.text(poem_prompt(title, form)),)
-    return engine.tokenizer.decode(engine.write([prefix], MAX_POEM, sampling, grammar)[0])
+    return engine.tokenizer.decode(engine.write([prefix], MAX_POEM, settings, grammar)[0])
 
 
 def paint(
@@ -92,6 +90,12 @@ def read_picture(path: Path, engine: Engine, rules: ImageRules) -> np.ndarray:
     with Image.open(path) as opened:
         chosen = rules if opened.has_transparency_data else ImageRules()
         return np.asarray(fit(opened, engine.picture_size, chosen))
+
+
+def _length(max_tokens: int) -> int:
+    if max_tokens < 1:
+        raise UserError(f"max_tokens {max_tokens}: it has to be 1 or above, such as {MAX_CAPTION}")
+    return max_tokens
 
 
 def _picture(folder: Path, image: Path, engine: Engine) -> Segment:

@@ -6,8 +6,10 @@ ends; then every step adds one token a row, reading the keys and values of all e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,22 +19,22 @@ from torch.nn import functional as F
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig
 from m6.data.config import DataConfig
-from m6.data.packing import Run, group_pictures, pack
-from m6.data.sample import Codes, Picture, Sample, Segment, Text
+from m6.data.packing import pack
+from m6.data.sample import Codes, Picture, Sample, Text
+from m6.generate.beam import beam_search
+from m6.generate.contrastive import contrastive_search
+from m6.generate.decoding import Decoding, restrict
+from m6.generate.grammar import Grammar
+from m6.generate.prefill import CROWDED, Prefill, Prefix
 from m6.generate.sampling import GREEDY, Sampling, choose, generators, guide
-from m6.model.attention import Cache
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.model.weights import load_weights, newest
+from m6.model.weights import check_beside, load_weights, newest, newest_weights
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import END, IMAGE, TEXT, Vocabulary
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
-
-Prefix = tuple[Segment, ...]
-Grammar = Callable[[Sequence[int]], Tensor]
-"""Tokens written so far -> which tokens may follow, [V] bool."""
 
 BATCH = 64  # requests that are worked on at once
 
@@ -58,8 +60,9 @@ class Engine:
         self._is_text = torch.arange(vocabulary.size) < vocabulary.text_size
 
     @classmethod
-    def load(cls, folder: Path) -> Engine:
-        """The engine of a run folder. UserError if a part of the run is missing or damaged."""
+    def load(cls, folder: Path, weights: Path | None = None) -> Engine:
+        """The engine of a run folder, with its newest weights or those of a given checkpoint. UserError if a part of
+        the run is missing, damaged or of another training."""
         torch.set_flush_denormal(True)
         config = folder / "config.json"
         size = ModelConfig.read(config, section="model")
@@ -70,7 +73,9 @@ class Engine:
         vqgan = VQGAN(codes)
         load_weights(newest(folder / "vqgan", "vqgan"), vqgan)
         model = Transformer(size, vocabulary.size, vqgan.backbone() if size.stem == "backbone" else None)
-        load_weights(newest(folder / "pretrain", "pretrain"), model)
+        chosen = weights or newest_weights(folder)
+        check_beside(chosen, folder)
+        load_weights(chosen, model)
         return cls(model, vocabulary, tokenizer, vqgan, DataConfig.read(config, section="pretrain.data"), side)
 
     @property
@@ -94,6 +99,10 @@ class Engine:
             return Picture(pixels)
         return Codes(self.encode_pictures(pixels[None])[0])
 
+    def text_logits(self, hidden: Tensor) -> Tensor:
+        """Of entries of the text vocabulary alone: [.., D] -> [.., V']."""
+        return F.linear(hidden, self.model.embedding.weight[: self.vocabulary.text_size])
+
     def encode_pictures(self, pixels: np.ndarray) -> np.ndarray:
         """[B, S, S, 3] uint8 -> codes [B, h, w]."""
         assert self.vqgan is not None
@@ -112,12 +121,18 @@ class Engine:
         sampling: Sampling = GREEDY,
         grammar: Grammar | None = None,
     ) -> list[list[int]]:
-        """Text ids after each prefix, up to the end mark or `max_tokens`."""
+        """Text ids after each prefix, up to the end mark or `max_tokens`; the same whatever shares the batch."""
+        decoding = sampling if isinstance(sampling, Decoding) else Decoding(**asdict(sampling))
         written: list[list[int]] = []
         for start in range(0, len(prefixes), BATCH):
             chunk = prefixes[start : start + BATCH]
-            draws = generators(sampling.seed + start, len(chunk))
-            written += self._write(chunk, max_tokens, sampling, draws, grammar)
+            if decoding.beams > 1:
+                written += beam_search(self, chunk, max_tokens, decoding, grammar)
+            elif decoding.contrast:
+                written += contrastive_search(self, chunk, max_tokens, decoding, grammar)
+            else:
+                draws = generators(sampling.seed + start, len(chunk)) if decoding.temperature else []
+                written += self._write(chunk, max_tokens, decoding, draws, grammar)
         return written
 
     def write_texts(self, prefixes: Sequence[Prefix], max_tokens: int, sampling: Sampling = GREEDY) -> list[str]:
@@ -129,26 +144,36 @@ class Engine:
         self,
         prefixes: Sequence[Prefix],
         max_tokens: int,
-        sampling: Sampling,
+        decoding: Decoding,
         draws: list[torch.Generator],
         grammar: Grammar | None,
     ) -> list[list[int]]:
-        state = Prefill(self, prefixes, max_tokens)
+        cached = Prefill(self, prefixes, max_tokens)
+        answers: list[list[int]] = [[] for _ in prefixes]
+        request, left = torch.arange(len(prefixes)), torch.ones(len(prefixes), dtype=torch.bool)
+        states: list[Any] = [grammar.start] * len(prefixes) if grammar is not None else []
         tokens = torch.full((len(prefixes),), TEXT)
-        written: list[list[int]] = [[] for _ in prefixes]
-        ended = torch.zeros(len(prefixes), dtype=torch.bool)
+        written = torch.zeros(len(prefixes), 0, dtype=torch.long)
         for step in range(max_tokens):
-            logits = state.step(tokens, state.order + step, 0, 0).masked_fill(~self._is_text, -torch.inf)
+            hidden = cached.step(tokens, cached.order + step, 0, 0)
+            allowed = grammar.masks(states) if grammar is not None else None
+            logits = restrict(self.text_logits(hidden), written, decoding, allowed)
+            tokens = choose(logits, decoding, draws)
+            written = torch.cat([written, tokens[:, None]], 1)
             if grammar is not None:
-                logits = logits.masked_fill(~torch.stack([grammar(ids) for ids in written]), -torch.inf)
-            tokens = choose(logits, sampling, draws)
-            ended |= tokens == END
-            if bool(ended.all()):
+                states = [grammar.after(state, token) for state, token in zip(states, tokens.tolist(), strict=True)]
+            left &= tokens != END
+            for row in left.nonzero().flatten().tolist():
+                answers[request[row]].append(int(tokens[row]))
+            if not bool(left.any()):
                 break
-            for ids, token, end in zip(written, tokens.tolist(), ended.tolist(), strict=True):
-                if not end:
-                    ids.append(token)
-        return written
+            if float(left.float().mean()) < CROWDED:
+                rows = left.nonzero().flatten()
+                cached.keep(rows)
+                request, left, tokens, written = request[rows], left[rows], tokens[rows], written[rows]
+                states = [states[row] for row in rows.tolist()] if grammar is not None else []
+                draws = [draws[row] for row in rows.tolist()] if draws else []
+        return answers
 
     def paint(
         self,
@@ -184,7 +209,8 @@ class Engine:
         tokens = torch.full((count,), IMAGE)
         grid = torch.zeros(count, height * width, dtype=torch.long)
         for place in range(height * width):
-            logits = state.step(tokens.repeat(twice), state.order, place // width + 1, place % width + 1)
+            hidden = state.step(tokens.repeat(twice), state.order, place // width + 1, place % width + 1)
+            logits = self.model.logits(hidden)
             if twice == 2:
                 logits = guide(logits[:count], logits[count:], guidance)
             tokens = choose(logits.masked_fill(self._is_text, -torch.inf), sampling, draws)
@@ -204,44 +230,3 @@ class Engine:
             losses = F.cross_entropy(self.model.logits(hidden), batch.labels, reduction="none")
             found.append(torch.zeros(len(batch.keys)).index_add(0, batch.label_sample, losses).numpy())
         return np.concatenate(found)
-
-
-class Prefill:
-    """Prefixes read into caches, aligned at their ends; then one token a row and step."""
-
-    def __init__(self, engine: Engine, prefixes: Sequence[Prefix], room: int) -> None:
-        self.model = engine.model
-        runs = []
-        orders = []
-        for prefix in prefixes:
-            run = Run(engine.vocabulary, self.model.config.patch_grid)
-            order = 0
-            for segment in prefix:
-                order = run.add_prefix(segment, order, branch=0)
-            runs.append(run)
-            orders.append(order)
-        self.order = torch.tensor(orders)
-        """Where the target of each row starts."""
-        rows, length = len(runs), max(len(run.ids) for run in runs)
-        self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool)
-        self.caches: list[Cache] = self.model.make_caches(rows, length + room)
-        ids = torch.zeros(rows, length, dtype=torch.long)
-        position = torch.zeros(rows, length, 3, dtype=torch.int)
-        pictures = []
-        for row, run in enumerate(runs):
-            pad = length - len(run.ids)
-            self.visible[row, ..., :pad] = False
-            ids[row, pad:] = torch.tensor(run.ids, dtype=torch.long)
-            position[row, pad:] = torch.tensor(run.position, dtype=torch.int).view(-1, 3)
-            offset = row * length + pad
-            pictures += [(pixels, range(at.start + offset, at.stop + offset)) for pixels, at in run.pictures]
-        if length:
-            # Padding looks at itself alone: a query that may look nowhere would give no number.
-            mask = self.visible[..., :length] | torch.eye(length, dtype=torch.bool)
-            self.model(ids, position, mask, *group_pictures(pictures), caches=self.caches)
-
-    def step(self, tokens: Tensor, order: Tensor, row: int, column: int) -> Tensor:
-        """Logits [B, V] after one more token [B] of each row, which stands at (order, row, column)."""
-        place = torch.stack([order, torch.full_like(order, row), torch.full_like(order, column)], -1)[:, None]
-        mask = self.visible[..., : self.caches[0].length + 1]
-        return self.model.logits(self.model(tokens[:, None], place, mask, caches=self.caches))[:, 0]

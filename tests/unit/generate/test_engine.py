@@ -8,7 +8,8 @@ from m6.config import UserError
 from m6.data.config import DataConfig
 from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
-from m6.generate.engine import Engine, Prefill, Prefix
+from m6.generate.engine import Engine
+from m6.generate.prefill import Prefill, Prefix
 from m6.generate.sampling import Sampling
 from m6.model.config import ModelConfig
 from m6.model.masks import boolean_mask
@@ -66,7 +67,7 @@ def test_cached_logits_are_those_of_the_full_forward(engine: Engine, prefixes: l
         state = Prefill(engine, prefixes, length)
         given = [[TEXT, *target.ids, *[END] * length][:length] for target in targets]
         steps = [
-            state.step(torch.tensor(column), state.order + at, 0, 0)
+            engine.model.logits(state.step(torch.tensor(column), state.order + at, 0, 0))
             for at, column in enumerate(zip(*given, strict=True))
         ]
     for row, (prefix, target) in enumerate(zip(prefixes, targets, strict=True)):

@@ -5,7 +5,8 @@ import pytest
 
 from m6.config import UserError
 from m6.corpus.starter import poem_rows
-from m6.generate.poems import PoemGrammar, has_form
+from m6.data.poem_forms import has_form
+from m6.generate.poems import PoemGrammar
 from m6.tokenizer.config import TokenizerConfig
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.train import train_tokenizer

@@ -1,0 +1,39 @@
+"""The forms of poems, by their names: 五言绝句 has four lines of five characters, 七言律诗 eight of seven.
+
+A form whose name does not say how many lines it has, or how long they are, leaves that open. Every form has lines of
+one length in pairs, the first of which ends with a comma, the second with a full stop.
+"""
+
+from __future__ import annotations
+
+import re
+
+MIN_LINES, MAX_LINES = 4, 16
+LINE_LENGTHS = {"五": 5, "七": 7}
+NUM_LINES = {"绝": 4, "律": 8}
+
+
+def line_length(form: str) -> int:
+    """Characters of a line in a form, 0 if its name does not say."""
+    return next((length for name, length in LINE_LENGTHS.items() if form.startswith(name)), 0)
+
+
+def num_lines(form: str) -> int:
+    """Lines of a poem in a form, 0 if its name does not say."""
+    return next((number for name, number in NUM_LINES.items() if name in form), 0)
+
+
+def has_form(poem: str, form: str = "") -> bool:
+    """Whether a finished text keeps the rule; it is read as a person would, without knowledge of the masks."""
+    lines = re.findall(r"[^，。\n]+[，。]", poem)
+    lengths = {len(line) - 1 for line in lines}
+    wanted = {line_length(form)} if line_length(form) else {5, 7}
+    return (
+        "".join(lines) == poem.replace("\n", "")
+        and len(lengths) == 1
+        and lengths <= wanted
+        and MIN_LINES <= len(lines) <= MAX_LINES
+        and len(lines) % 2 == 0
+        and (not num_lines(form) or len(lines) == num_lines(form))
+        and all(line.endswith("，" if index % 2 == 0 else "。") for index, line in enumerate(lines))
+    )

@@ -1,0 +1,110 @@
+"""Prefixes read into caches once; then tokens behind them, one a request and step, or several side by side.
+
+Side by side, all that is written to one request stands in one row of the caches, behind its only prefix, and a mask
+tells each beam which of it is its own. When beams change places, only the mask does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from m6.data.packing import Run, group_pictures
+from m6.data.sample import Segment
+
+if TYPE_CHECKING:
+    from m6.generate.engine import Engine
+    from m6.model.attention import Cache
+
+Prefix = tuple[Segment, ...]
+CROWDED = 0.8
+"""Share of rows that are still worked on below which the others are taken out of the caches."""
+
+
+class Prefill:
+    """Prefixes of B requests, aligned at their ends; then one token a row and step."""
+
+    def __init__(self, engine: Engine, prefixes: Sequence[Prefix], room: int) -> None:
+        self.model = engine.model
+        runs = []
+        orders = []
+        for prefix in prefixes:
+            run = Run(engine.vocabulary, self.model.config.patch_grid)
+            order = 0
+            for segment in prefix:
+                order = run.add_prefix(segment, order, branch=0)
+            runs.append(run)
+            orders.append(order)
+        self.order = torch.tensor(orders)
+        """Where the target of each row starts."""
+        rows, length = len(runs), max(len(run.ids) for run in runs)
+        self.length = length
+        self.padded = any(len(run.ids) < length for run in runs)
+        self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool)
+        self.caches: list[Cache] = self.model.make_caches(rows, length + room)
+        ids = torch.zeros(rows, length, dtype=torch.long)
+        position = torch.zeros(rows, length, 3, dtype=torch.int)
+        pictures = []
+        for row, run in enumerate(runs):
+            pad = length - len(run.ids)
+            self.visible[row, ..., :pad] = False
+            ids[row, pad:] = torch.tensor(run.ids, dtype=torch.long)
+            position[row, pad:] = torch.tensor(run.position, dtype=torch.int).view(-1, 3)
+            offset = row * length + pad
+            pictures += [(pixels, range(at.start + offset, at.stop + offset)) for pixels, at in run.pictures]
+        if length:
+            # Padding looks at itself alone: a query that may look nowhere would give no number.
+            mask = self.visible[..., :length] | torch.eye(length, dtype=torch.bool) if self.padded else None
+            self.model(ids, position, mask, *group_pictures(pictures), caches=self.caches)
+
+    def step(self, tokens: Tensor, order: Tensor, row: int, column: int) -> Tensor:
+        """Hidden states [B, D] after one more token [B] of each row, which stands at (order, row, column)."""
+        place = torch.stack([order, torch.full_like(order, row), torch.full_like(order, column)], -1)[:, None]
+        mask = self.visible[..., : self.caches[0].length + 1] if self.padded else None
+        return self.model(tokens[:, None], place, mask, caches=self.caches)[:, 0]
+
+    def keep(self, rows: Tensor) -> None:
+        """Takes all other rows out. rows: [N] int64, in order."""
+        self.order, self.visible = self.order[rows], self.visible[rows]
+        for cache in self.caches:
+            for whole in (cache.keys, cache.values):
+                whole[: len(rows), :, : cache.length] = whole[rows, :, : cache.length]
+            cache.keys, cache.values = cache.keys[: len(rows)], cache.values[: len(rows)]
+
+
+class SideBySide:
+    """B requests with K beams each, behind one prefix a request."""
+
+    def __init__(self, engine: Engine, prefixes: Sequence[Prefix], beams: int, most: int) -> None:
+        self.prefill = Prefill(engine, prefixes, beams * most)
+        self.beams = beams
+        hidden = ~self.prefill.visible.expand(-1, -1, beams, -1)
+        self.mask = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
+        """[B, 1, K, C] float32: 0 where a beam sees a place of the caches, else minus infinity."""
+        self.mask[..., self.prefill.length :] = -torch.inf
+
+    def read(self, tokens: Tensor, step: int) -> Tensor:
+        """Hidden states [B, K, D] after the token [B, K] number `step` of every beam; or [B, 1, D] of [B, 1], which all
+        beams then have."""
+        start, count = self.prefill.caches[0].length, tokens.shape[1]
+        if count == 1:
+            self.mask[..., start] = 0.0
+        else:
+            self.mask[:, 0, range(count), range(start, start + count)] = 0.0
+        order = self.prefill.order + step
+        place = torch.stack([order, torch.zeros_like(order), torch.zeros_like(order)], -1)
+        mask = self.mask[:, :, :count, : start + count]
+        return self.prefill.model(tokens, place[:, None].expand(-1, count, -1), mask, caches=self.prefill.caches)
+
+    def follow(self, parents: Tensor) -> None:
+        """Makes beam k of a request go on from what beam parents[b, k] has seen; parents: [B, K]."""
+        own = self.mask[..., self.prefill.length : self.prefill.caches[0].length]
+        own.copy_(own.gather(2, parents[:, None, :, None].expand(-1, 1, -1, own.shape[-1])))
+
+    def keep(self, rows: Tensor) -> None:
+        """Takes all other requests out. rows: [N] int64, in order."""
+        self.prefill.keep(rows)
+        self.mask = self.mask[rows]

@@ -1,0 +1,58 @@
+"""Raw material of requests and examples as the segments that the model of a run has learnt to read.
+
+    text, bytes of a picture file -> Text, Picture or Codes of a Sample
+
+A picture with a transparent ground is cut out by the rules of the bundled pictures; any other is taken as it is, whole,
+on a white square of the size that the model was trained on.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from m6.config import UserError
+from m6.corpus.config import CorpusConfig, ImageRules
+from m6.corpus.images.prepare import fit
+from m6.data.sample import Codes, Picture, Text
+from m6.generate.engine import Engine
+
+
+class Encoded(Protocol):
+    """Where an encoded picture is read from."""
+
+    def read(self) -> bytes: ...
+
+
+class RunSegments:
+    """Segments for the engine of a run folder. Pictures of one place are read once in a row."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        sources = CorpusConfig.read(folder / "config.json", section="corpus").sources
+        self._rules = sources["emoji"].images if "emoji" in sources else ImageRules()
+        self._engine = engine
+
+    def text(self, text: str) -> Text:
+        """UserError if the text is longer than the model has been trained to read; it is never cut."""
+        return self._engine.text(text)
+
+    def picture(self, at: Encoded) -> Picture | Codes:
+        """UserError if there is no picture there that can be read."""
+        return self._engine.picture(self.pixels_at(at))
+
+    def pixels_at(self, at: Encoded) -> np.ndarray:
+        """Pixels [S, S, 3] uint8 of a picture. UserError if there is none there that can be read."""
+        try:
+            return self.pixels(at.read())
+        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on broken files of one format or other
+            raise UserError(f"{at}: not a picture that can be read ({error})") from None
+
+    def pixels(self, encoded: bytes) -> np.ndarray:
+        """The bytes of a picture file as pixels [S, S, 3] uint8."""
+        with Image.open(io.BytesIO(encoded)) as opened:
+            chosen = self._rules if opened.has_transparency_data else ImageRules()
+            return np.asarray(fit(opened, self._engine.picture_size, chosen))
