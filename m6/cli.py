@@ -33,6 +33,9 @@ Stages, in the order of the work; each takes a recipe (a name, or the path of a 
   m6 evaluate RECIPE        score the model on held-out data, write the report
 
 With a trained run:
+  m6 tasks RUN              write task files out of its corpus
+  m6 finetune TASK          train it on one task, into a run folder of its own
+  m6 evaluate RUN --task T  measure it on a task, or on --all
   m6 generate caption       say what is in a picture
   m6 generate answer        answer a question about a picture
   m6 generate poem          write a poem to a title
@@ -96,8 +99,10 @@ def main(words: Sequence[str] | None = None) -> int:
 def _verb(verb: str, words: list[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
         "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show,
-        "plan": _plan,
+        "plan": _plan, "finetune": _finetune, "tasks": _tasks,
     }  # fmt: skip
+    if verb == "evaluate" and any(word.split("=")[0] in ("--task", "--all") for word in words):
+        return _evaluate(words)
     if verb in verbs:
         return verbs[verb](words)
     from m6.config import UserError, nearest
@@ -204,6 +209,33 @@ def _stage_help(verb: str, words: Sequence[str]) -> str:
         f"Flags, with their values in the recipe {name}; a list is given as JSON, '[1, 2]':\n"
         f"{flags.describe(recipe, sections)}\n\n{others}"
     )
+
+
+def _finetune(words: list[str]) -> int:
+    from m6 import finetune
+
+    if _asks_help(words):
+        print(finetune.describe())
+        return 0
+    folder, recipe = finetune.parse(words)
+    from m6.stages import run_stage
+
+    run_stage("finetune", folder, recipe)
+    return 0
+
+
+def _evaluate(words: list[str]) -> int:
+    from m6 import evaluate
+
+    print(evaluate.describe() if _asks_help(words) else evaluate.evaluate(words))
+    return 0
+
+
+def _tasks(words: list[str]) -> int:
+    from m6 import task_files
+
+    print(task_files.HELP if _asks_help(words) else task_files.write(words))
+    return 0
 
 
 def _show(words: list[str]) -> int:

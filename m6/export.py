@@ -1,6 +1,6 @@
 """`m6 export`: the weights of a trained run in one folder of safetensors, as Hugging Face's tools lay them out.
 
-In: a run folder, of which pretraining has written a checkpoint, by any number of ranks. Out: a folder with the weights,
+In: a run folder, of which a training has written a checkpoint, by any number of ranks. Out: a folder with the weights,
 whole, in one file or in several with an index; the resolved config; the tokenizer; and state.json with the hashes.
 """
 
@@ -18,7 +18,7 @@ from m6.run import sync_folder, write_atomic
 HELP = """\
 m6 export RUN --out FOLDER [--step N] [--shard-gib X]: the weights of a run as one folder of safetensors.
 
-RUN is a run folder whose pretraining has written a checkpoint; it may still be training.
+RUN is a run folder, pretrained or finetuned, that has a checkpoint; it may still be training.
   --out FOLDER   a folder that is not there yet
   --step N       the checkpoint of this update, by default the newest
   --shard-gib X  most GiB of a file (5); what needs more than one gets model.safetensors.index.json
@@ -79,14 +79,14 @@ def _write(checkpoint: Path, out: Path, most: int, beside: dict[str, Path]) -> s
 
 
 def _checkpoint(run: Path, step: str | None) -> Path:
-    from m6.model.weights import checkpoints, newest
+    from m6.model.weights import checkpoints, newest_weights
 
     if not (run / "config.json").is_file():
         raise UserError(f"{run}: no run folder (no config.json)")
-    last = newest(run / "pretrain", "pretrain")
+    last = newest_weights(run)
     if step is None:
         return last
-    found = {str(int(path.name.removeprefix("step-"))): path for path in checkpoints(run / "pretrain")}
+    found = {str(int(path.name.removeprefix("step-"))): path for path in checkpoints(last.parent)}
     if step not in found:
         raise UserError(f"--step: no checkpoint of update {step}; there are {', '.join(found)}")
     return found[step]

@@ -26,7 +26,7 @@ def run(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> int:
     """Run all stages of a recipe in `folder` and return the exit code; `arguments` are the words that give the recipe.
     UserError, before anything is done, if this machine cannot do all of it."""
     if launched():
-        raise UserError("m6 quickstart is the work of one process; torchrun is for pretrain")
+        raise UserError("m6 quickstart is the work of one process; torchrun is for pretrain and finetune")
     if read_done(folder, "pretrain") is None:
         check_recipe(recipe, folder)
     for position, name in enumerate(STAGES, start=1):

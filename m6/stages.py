@@ -67,6 +67,12 @@ def _pretrain(run: Run, recipe: Recipe) -> Any:
     return pretrain.run(run, recipe.pretrain, recipe.model, recipe.vqgan.model, recipe.seed)
 
 
+def _finetune(run: Run, recipe: Recipe) -> Any:
+    from m6.train import finetune
+
+    return finetune.run(run, recipe.finetune, recipe.seed)
+
+
 def _evaluate(run: Run, recipe: Recipe) -> Any:
     from m6.train import evaluate
 
@@ -85,17 +91,24 @@ STAGES = {
         ("evaluate",),
     ),
 }  # fmt: skip
+"""The stages of a whole run, in their order."""
+FINETUNE = Stage("train a trained model on one task, in a run folder of its own", _finetune, (), ("finetune",))
+
+
+def _stage(name: str) -> Stage:
+    return FINETUNE if name == "finetune" else STAGES[name]
 
 
 def run_stage(name: str, folder: Path, recipe: Recipe) -> None:
     """Do one stage in a run folder, or say that it is done. Raises UserError if an earlier stage is missing.
 
-    Started by torchrun, pretraining is done by all processes together, of which the first writes.
+    Started by torchrun, a training of the model is done by all processes together, of which the first writes.
     """
     if launched():
         from m6.parallel.processes import joined
 
-        with joined(recipe.pretrain.parallel, recipe.pretrain.loop.device) as ranks:
+        section = recipe.finetune if name == "finetune" else recipe.pretrain
+        with joined(section.parallel, section.loop.device) as ranks:
             _run_on(ranks, name, folder, recipe)
         return
     run = _open(name, folder, recipe)
@@ -117,17 +130,18 @@ def launched() -> bool:
 
 
 def _run_on(ranks: Ranks, name: str, folder: Path, recipe: Recipe) -> None:
-    from m6.parallel.fingerprint import compare, fingerprint
+    from m6.parallel.fingerprint import check_shared, compare, fingerprint
 
     with ranks.agreed():
-        if name != "pretrain":
-            raise UserError(f"m6 {name} is the work of one process; torchrun is for pretrain")
+        if name not in ("pretrain", "finetune"):
+            raise UserError(f"m6 {name} is the work of one process; torchrun is for pretrain and finetune")
         ranks.config.axes(ranks.world)
         run = _open(name, folder, recipe) if ranks.first else Run(folder.resolve(), recipe)
     (done,) = ranks.gather(ranks.first and run.done(name) is not None)[:1]
     try:
+        check_shared(ranks, run.folder)
         compare(ranks, fingerprint(run.folder, recipe))
-        figures = {} if done else STAGES[name].work(run, recipe)
+        figures = {} if done else _stage(name).work(run, recipe)
     except UserError:
         if ranks.first:
             run.leave()
@@ -139,7 +153,7 @@ def _run_on(ranks: Ranks, name: str, folder: Path, recipe: Recipe) -> None:
 
 
 def _open(name: str, folder: Path, recipe: Recipe) -> Run:
-    for earlier in STAGES[name].needs:
+    for earlier in _stage(name).needs:
         if read_done(folder, earlier) is None:
             raise UserError(f"{name} needs the {earlier} of {folder}, run `m6 {earlier}` with the same words first")
     return Run.open(folder, recipe)
@@ -150,7 +164,7 @@ def _work(name: str, run: Run, recipe: Recipe) -> bool:
     if run.done(name) is not None:
         return False
     run.stage(name)  # starts the clock, so that the seconds include the imports
-    figures = STAGES[name].work(run, recipe)
+    figures = _stage(name).work(run, recipe)
     if run.done(name) is None:
         run.finish(name, **(figures or {}))
     return True

@@ -12,16 +12,17 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from m6.config import UserError
-from m6.data.mixture import Mixture
+from m6.data.config import DataConfig
 from m6.data.packing import Batch, PatchGrid, pack
 from m6.data.sample import Branch, Sample, Text
+from m6.data.unusable import Skipped
 from m6.tokenizer.vocabulary import Vocabulary
 
 B = TypeVar("B")
@@ -30,12 +31,27 @@ LONGEST_STEP = 120
 """Seconds that a worker lives on after SIGTERM."""
 
 
+class Samples(Protocol):
+    """Which samples a step is made of: a `Mixture` of documents, or the examples of a task."""
+
+    config: DataConfig
+
+    def drawn(self, step: int) -> list[tuple[int, int]]:
+        """What a step is made of."""
+
+    def num_drawn(self, step: int) -> int:
+        """How much all steps before this one are made of."""
+
+    def part(self, step: int, part: int = 0, parts: int = 1) -> tuple[list[Sample], list[Skipped]]:
+        """The samples of every `parts`-th of it from number `part` on; and what could not be used."""
+
+
 class Steps(Dataset[Batch]):
     """Step number -> Batch; with `accumulate` micro-batches, number of step * accumulate + number of micro-batch."""
 
     def __init__(
         self,
-        mixture: Mixture,
+        mixture: Samples,
         vocabulary: Vocabulary,
         patch_grid: PatchGrid,
         rank: int = 0,

@@ -20,7 +20,7 @@ import numpy as np
 from m6.config import UserError
 from m6.corpus.document import Document, from_row
 from m6.data.config import DataConfig, Entry
-from m6.data.images import CodeStore, decode_image
+from m6.data.images import CodeStore, decode_image, jittered
 from m6.data.objectives import SEEING, STANDALONE
 from m6.data.sample import Branch, Codes, Picture, Sample
 from m6.data.unusable import Skipped, first_usable, usable
@@ -176,7 +176,7 @@ class Mixture:
             else:
                 samples += [Sample(key, (), (branch,)) for branch in branches]
         if seeing:
-            samples.append(Sample(key, (self.picture(document),), tuple(seeing)))
+            samples.append(Sample(key, (self.picture(document, rng),), tuple(seeing)))
         return samples
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -190,12 +190,14 @@ class Mixture:
                 raise ValueError("the image tokenizer has no codes of its picture")
             return Codes(grid)
 
-    def picture(self, document: Document) -> Picture | Codes:
+    def picture(self, document: Document, rng: np.random.Generator) -> Picture | Codes:
         """The document's picture in the form that the model reads."""
         if self.config.image_input == "codes":
             return self.codes(document)
         with usable(_key(document)):
-            return Picture(decode_image(document["images"][0]["bytes"]))
+            pixels = decode_image(document["images"][0]["bytes"])
+        jitter = self.config.jitter if self.split == "train" else 0.0
+        return Picture(jittered(pixels, jitter, rng) if jitter else pixels)
 
     def unfitting_text(self, document: Document, rng: np.random.Generator) -> str:
         """A text that does not fit the picture but nearly might: a known false one, else one of the same category."""
@@ -205,11 +207,12 @@ class Mixture:
             return texts[int(rng.integers(len(texts)))]
         groups = self._alike[document["source"]]
         alike = groups[document["attributes"].get("category", "")]
-        pool = alike if len(alike) > 1 else [row for rows in groups.values() for row in rows]
-        for _ in range(8):
-            other = self.document(pool[int(rng.integers(len(pool)))])
-            if other["text"] != document["text"]:
-                return other["text"]
+        everything = [row for rows in groups.values() for row in rows]
+        for pool, tries in ((alike, 8 * (len(alike) > 1)), (everything, 64)):
+            for _ in range(tries):
+                other = self.document(pool[int(rng.integers(len(pool)))])
+                if other["text"] != document["text"]:
+                    return other["text"]
         raise UserError(
             f"mixture: matching on source '{document['source']}' needs different texts, all found are alike"
         )

@@ -6,7 +6,7 @@ the picture in the shared prefix, so that several of them share one picture; the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from m6.data.sample import Branch, Codes, Segment, Text
 from m6.tokenizer.vocabulary import MASK, MATCH
 
 YES, NO = "是", "否"
+_MARKS = "？?。.：: "
 
 
 class Context(Protocol):
@@ -82,6 +83,25 @@ def poem(document: Document, context: Context, rng: np.random.Generator) -> tupl
     return (Branch("poem", (Text(context.encode(prompt)),), Text(context.encode(document["text"]))),)
 
 
+def question_answering(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
+    """A question in, its answer out, without a picture: one of the document's, drawn at random."""
+    questions = document["questions"]
+    if not questions:
+        return ()
+    asked = questions[int(rng.integers(len(questions)))]
+    prefix = Text(context.encode(question_prompt(asked["question"])))
+    return (Branch("question_answering", (prefix,), Text(context.encode(asked["answer"]))),)
+
+
+def product_description(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
+    """Title in, the text about it out; a text that says no more than its title is none."""
+    title, text = document["title"], document["text"]
+    if not title or not text or text == title:
+        return ()
+    prefix = Text(context.encode(product_prompt(title, {})))
+    return (Branch("product_description", (prefix,), Text(context.encode(text))),)
+
+
 def text_to_image(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Text in, image codes out; now and then from an empty prompt, for classifier-free guidance."""
     prompt = "" if rng.random() < context.config.empty_prompt else document["text"]
@@ -99,6 +119,8 @@ STANDALONE: dict[str, Objective] = {
     "language_modelling": language_modelling,
     "text_denoising": text_denoising,
     "poem": poem,
+    "question_answering": question_answering,
+    "product_description": product_description,
     "text_to_image": text_to_image,
 }
 
@@ -106,6 +128,20 @@ STANDALONE: dict[str, Objective] = {
 def poem_prompt(title: str, form: str) -> str:
     """How a poem is asked for, in training as in use."""
     return f"{form}《{title}》"
+
+
+def question_prompt(question: str) -> str:
+    """How a question without a picture is asked: with its mark, and a cue for the answer (paper section 5.4, recalled).
+
+    Both tell a text that asks from one that goes on, which is what a model knows that was trained on plain text."""
+    return f"{question.rstrip(_MARKS)}？答："
+
+
+def product_prompt(title: str, attributes: Mapping[str, str]) -> str:
+    """How a product's description is asked for: `title；name：value；name：value。描述：`, less what is not told;
+    nothing at all where a picture alone is given."""
+    parts = [part for part in (title, *(f"{name}：{value}" for name, value in attributes.items())) if part]
+    return "；".join(parts) + "。描述：" if parts else ""
 
 
 def mask_spans(ids: Sequence[int], rng: np.random.Generator, share: float, mean_span: float) -> tuple[int, ...]:

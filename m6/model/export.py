@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from m6.model.weights import TensorFiles, sha256, weight_files
+from m6.model.weights import opened, sha256
 from m6.run import write_atomic
 
 
@@ -36,14 +36,14 @@ class Exported(NamedTuple):
 def export_weights(checkpoint: Path, folder: Path, most: int) -> Exported:
     """Writes the weights of a checkpoint, bit for bit, into an empty folder, in files of `most` bytes; and state.json,
     by which `load_weights` verifies them. UserError if a file of the checkpoint is damaged."""
-    source, state = weight_files(checkpoint)
-    files = TensorFiles(source)
+    files, state = opened(checkpoint)
     tensors = files.tensors()
     places = _places(tensors, most)
     for name in dict.fromkeys(places.values()):
         whole = {key: torch.empty_like(tensors[key], device="cpu") for key, place in places.items() if place == name}
         files.fill(whole)
         save_file(whole, folder / name, metadata={"format": "pt"})
+        (folder / name).chmod(0o644)  # others read it too
         _sync(folder / name)
     digests = {name: sha256(folder / name) for name in sorted(set(places.values()))}
     size = sum(tensor.nbytes for tensor in tensors.values())

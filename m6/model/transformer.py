@@ -130,4 +130,4 @@ class Transformer(nn.Module):
         heads = self.config.num_heads
         shape = (batch, heads, capacity, self.config.hidden_size // heads)
         weight = self.embedding.weight
-        return [Cache(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.blocks]
+        return [Cache(weight.new_empty(shape), weight.new_empty(shape)) for _ in self.blocks]

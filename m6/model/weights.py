@@ -31,6 +31,8 @@ from m6.config import UserError
 
 WEIGHTS, OPTIMIZER = "model", "optimizer"
 """Folders within a checkpoint."""
+LOW_RANK = ("lora_a", "lora_b")
+"""Ends of the names of the two thin matrices beside a weight (`m6.model.lora`)."""
 
 # To read and write without other processes is what is meant, from any thread; PyTorch warns of it each time.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
@@ -47,6 +49,33 @@ def newest(folder: Path, stage: str) -> Path:
     if not found:
         raise UserError(f"{folder}: no checkpoint here; run `m6 {stage}` first")
     return found[-1]
+
+
+def newest_weights(folder: Path) -> Path:
+    """The newest checkpoint of the transformer in a run folder: finetuned, if it has been, else pretrained."""
+    return newest(folder / "finetune" if checkpoints(folder / "finetune") else folder / "pretrain", "pretrain")
+
+
+def beside(folder: Path) -> dict[str, str]:
+    """SHA-256 of the tokenizers of a run folder, whose tokens alone mean something to the weights that are trained in
+    it."""
+    found = {"tokenizer": sha256(folder / "tokenizer" / "tokenizer.json")}
+    for newest_one in checkpoints(folder / "vqgan")[-1:]:
+        digests = json.loads((newest_one / "state.json").read_text(encoding="utf-8"))["sha256"]
+        own = sorted(digest for name, digest in digests.items() if name.startswith(f"{WEIGHTS}/"))
+        found["vqgan"] = hashlib.sha256("".join(own).encode()).hexdigest()
+    return found
+
+
+def check_beside(checkpoint: Path, folder: Path) -> None:
+    """UserError unless the run folder has the tokenizers that the weights were trained beside. Checkpoints of old do
+    not tell."""
+    known = json.loads((checkpoint / "state.json").read_text(encoding="utf-8")).get("beside", {})
+    for name, digest in beside(folder).items():
+        if known.get(name, digest) != digest:
+            raise UserError(
+                f"{folder / name}: not the {name} that {checkpoint} was trained beside; put that back, or train anew"
+            )
 
 
 def checked_state(checkpoint: Path, part: str = "", share: tuple[int, int] = (0, 1)) -> dict[str, Any]:
@@ -71,8 +100,19 @@ def checked_state(checkpoint: Path, part: str = "", share: tuple[int, int] = (0,
 def load_weights(checkpoint: Path, model: nn.Module) -> None:
     """Fills a model from a checkpoint folder, or an exported one. UserError if a file of its weights is damaged, or
     they do not fit."""
-    folder, _ = weight_files(checkpoint)
-    read_tensors(folder, model.state_dict())
+    (files, _), into = opened(checkpoint), model.state_dict()
+    check_fit(files.folder, files.tensors(), into)
+    files.fill(into)
+
+
+def opened(checkpoint: Path) -> tuple[TensorFiles, dict[str, Any]]:
+    """The weights of a checkpoint or an exported folder, verified, updates of low rank (LoRA) added into them; and its
+    state."""
+    folder, state = weight_files(checkpoint)
+    files = TensorFiles(folder)
+    if any(name.endswith(f".{LOW_RANK[0]}") for name in files.tensors()):
+        files = MergedFiles(folder, state["config"]["finetune"]["lora"]["alpha"])
+    return files, state
 
 
 def weight_files(checkpoint: Path) -> tuple[Path, dict[str, Any]]:
@@ -117,6 +157,31 @@ class TensorFiles(HuggingFaceStorageReader):
     def fill(self, into: Mapping[str, Tensor]) -> None:
         """Reads tensors, in place, by name; of a DTensor the part of this rank."""
         load(dict(into), storage_reader=self, no_dist=True)
+
+
+class MergedFiles(TensorFiles):
+    """The same, of a checkpoint whose weights have updates of low rank beside them: they are added while it is read."""
+
+    def __init__(self, folder: Path, alpha: float) -> None:
+        super().__init__(folder)
+        self._alpha = alpha
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the model without updates."""
+        return {name: tensor for name, tensor in super().tensors().items() if not name.endswith(LOW_RANK)}
+
+    @torch.no_grad()
+    def fill(self, into: Mapping[str, Tensor]) -> None:
+        """Whole tensors alone, not those of ranks."""
+        super().fill(into)
+        shapes = super().tensors()
+        for name, weight in into.items():
+            pair = [name.removesuffix("weight") + each for each in LOW_RANK]
+            if pair[0] in shapes:
+                updates = {each: torch.empty_like(shapes[each], device="cpu") for each in pair}
+                super().fill(updates)
+                thin, tall = (updates[each] for each in pair)
+                weight += self._alpha / len(thin) * (tall @ thin)
 
 
 def read_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ from m6.config import Config, UserError, Whole, load_recipe, recipe_names
 from m6.corpus.config import CorpusConfig
 from m6.model.config import ModelConfig
 from m6.tokenizer.config import TokenizerConfig
-from m6.train.config import EvaluateStage, PretrainStage, VQGANStage
+from m6.train.config import EvaluateStage, FinetuneStage, PretrainStage, VQGANStage
 
 
 class Recipe(Config):
@@ -35,6 +35,8 @@ class Recipe(Config):
     """Size of the transformer."""
     pretrain: PretrainStage = PretrainStage()
     """Pretraining."""
+    finetune: FinetuneStage = FinetuneStage()
+    """Finetuning on a task, in a run folder of its own."""
     evaluate: EvaluateStage = EvaluateStage()
     """Evaluation."""
 

@@ -1,38 +1,74 @@
-"""Image-text matching: which of some texts fits a picture, by the ratio of likelihoods.
+"""Image-text matching: does a text fit a picture, or which of some does (paper section 5.6).
 
-A text fits as far as the picture makes it likelier: log p(text | picture) - log p(text). The second term takes away
-what makes a text likely by itself, its length and the frequency of its words.
+Two kinds of records. Of one text with a label it is asked as in pretraining, with the mark `<match>` behind the text,
+and 是 or 否 is chosen. Of a text with hard negatives, texts that nearly fit, the true one is chosen: likelihoods of the
+texts after the picture, less those after nothing, which take away what makes a text likely by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
+from m6.data.objectives import NO, YES
+from m6.data.sample import Branch, Sample, Text
+from m6.tasks import fields
+from m6.tasks.example import Example, Record, Segments, asked, target, with_answers
+from m6.tasks.metrics.statistic import Statistic
+from m6.tokenizer.vocabulary import MATCH
 
-from m6.data.sample import Branch, Sample, Segment, Text
-from m6.tasks.metrics import mean
+FIELDS = {
+    "image": "path of the picture, from the folder of the file",
+    "text": "a text; the true one, if there are negatives",
+    "label|negatives": "whether the text fits, true or false, 是 or 否, 1 or 0; or a list of texts that do not fit",
+}
+KIND = "chosen"
+LONGEST = 64
+MAIN = "accuracy"
 
-Losses = Callable[[Sequence[Sample]], np.ndarray]
-"""Samples -> the sum of the losses of each, nats."""
-
-
-def sample(picture: Segment | None, text: Text) -> Sample:
-    """The text as target, after the picture or after nothing."""
-    return Sample("matching", (picture,) if picture else (), (Branch("captioning", (), text),))
-
-
-def decode(losses: Losses, pictures: Sequence[Segment], texts: Sequence[Sequence[Text]]) -> np.ndarray:
-    """Which text fits each picture best: indices [N]. Every picture has the same number of texts."""
-    number = len(texts[0])
-    flat = [text for choice in texts for text in choice]
-    seeing = losses([sample(picture, text) for picture, choice in zip(pictures, texts, strict=True) for text in choice])
-    unique = list(dict.fromkeys(flat))
-    blind = dict(zip(unique, losses([sample(None, text) for text in unique]), strict=True))
-    gain = np.array([blind[text] for text in flat]) - seeing
-    return np.asarray(gain.reshape(-1, number).argmax(1))
+LABELS = {"true": YES, "1": YES, YES: YES, "false": NO, "0": NO, NO: NO}
 
 
-def score(chosen: Sequence[int], true: Sequence[int]) -> dict[str, float]:
+def read(record: Record, folder: Path, key: str) -> list[Example]:
+    """One Example: its choices are 是 and 否 about the text of its prompt, or a text and its negatives. ValueError."""
+    text = fields.text(record, "text")
+    fields.one_of(record, "label", "negatives")
+    if "label" in record:
+        return [Example(key, text, _label(record["label"]), fields.picture(record, folder), (YES, NO))]
+    negatives = fields.several(record, "negatives")
+    if text in negatives:
+        raise ValueError(f'field "negatives": the text itself, {fields.shown(text)}, is among them')
+    choices = tuple(sorted((text, *negatives)))  # so that the place of the true one says nothing
+    return [Example(key, "", (text,), fields.picture(record, folder), choices)]
+
+
+def sample(example: Example, segments: Segments) -> Sample:
+    """Picture, text and mark, then 是 or 否; or the picture, then the text that fits."""
+    shared, own = asked(example, segments)
+    if not own:
+        return Sample(example.key, shared, (Branch("captioning", (), target(example, segments)),))
+    question = Text((*segments.text(example.prompt).ids, MATCH))
+    return Sample(example.key, shared, (Branch("matching", (question,), target(example, segments)),))
+
+
+def decode(text: str) -> str:
+    """What was chosen, without blanks around it."""
+    return text.strip()
+
+
+def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
     """Share of right choices."""
-    return {"accuracy": mean(ours == theirs for ours, theirs in zip(chosen, true, strict=True))}
+    answers, examples = with_answers(answers, examples)
+    if not examples:
+        return {}
+    right = [answer in example.answers for answer, example in zip(answers, examples, strict=True)]
+    return {"accuracy": Statistic.mean(right)}
+
+
+def _label(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    found = LABELS.get(str(value).strip().lower()) if isinstance(value, bool | int | str) else None
+    if found is None:
+        raise ValueError(f'field "label": {fields.shown(value)}; allowed are true or false, 是 or 否, 1 or 0')
+    return (found,)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from m6.corpus.document import Document
+from m6.tasks import fields
+from m6.tasks.example import Example, Record
+
+FIELDS: Mapping[str, str] = {
+    "text": "what is to be painted",
+    "image": "path of the picture, from the folder of the file; null in a test split whose pictures are not told",
+}
+
+
+def read(record: Record, folder: Path, key: str) -> list[Example]:
+    """One Example: the text its prompt, the picture what is meant by it. ValueError."""
+    return [Example(key, fields.text(record, "text"), picture=fields.optional_picture(record, folder))]
 
 
 def sample(document: Document) -> str:

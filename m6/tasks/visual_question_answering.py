@@ -1,44 +1,72 @@
-"""Visual question answering: a picture and a question in, a short answer out; right if it is the same text."""
+"""Visual question answering: a picture and a question in, a short answer out (paper section 5.2).
+
+As in pretraining the question alone is the prompt. An answer is right if it is one of the right ones, letter for letter
+but for blanks and a mark at its end; of answers that are sentences, as FM-IQA's, it is told too how near they come.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
-from m6.corpus.document import Document, Question
-from m6.data.sample import Segment
-from m6.tasks.metrics import mean
+from m6.data.sample import Sample
+from m6.tasks import fields
+from m6.tasks.example import Example, Record, Segments, answered, with_answers
+from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.written import score_texts
+
+FIELDS = {
+    "image": "path of the picture, from the folder of the file",
+    "question": "a text",
+    "answer|answers": "the right answer, or a list of all right ones; null in a test split whose answers are not told",
+    "kind?": "kind of the question, each of which is scored on its own too",
+    "choices?": "all that may be answered, of a closed question",
+}
+KIND = "written"
+LONGEST = 24
+MAIN = "accuracy"
+
+_END = "。．.！!"
 
 
-def read(documents: Iterable[Document], source: str, split: str) -> list[tuple[Document, Question]]:
-    """Every question of every document."""
-    chosen = [d for d in documents if d["source"] == source and d["split"] == split and d["images"]]
-    return [(d, question) for d in chosen for question in d["questions"]]
+def read(record: Record, folder: Path, key: str) -> list[Example]:
+    """One Example, the question its prompt. ValueError."""
+    answers = fields.told(record, "answer", "answers")
+    kind = fields.optional_text(record, "kind")
+    return [
+        Example(
+            key,
+            fields.text(record, "question"),
+            answers,
+            fields.picture(record, folder),
+            fields.choices(record, answers),
+            {"kind": kind} if kind else {},
+        )
+    ]
 
 
-def sample(picture: Segment, question: Segment) -> tuple[Segment, ...]:
-    """The prefix: the picture, then the question."""
-    return (picture, question)
+def sample(example: Example, segments: Segments) -> Sample:
+    """Picture and question, then the answer."""
+    return answered("visual_question_answering", example, segments)
 
 
 def decode(text: str) -> str:
-    """The answer as it is compared."""
-    return text.strip()
+    """The answer without blanks around it and a mark at its end."""
+    return text.strip().rstrip(_END).strip()
 
 
-def score(answers: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
-    """Accuracy over all questions, and of each kind on its own."""
-    right: dict[str, list[bool]] = defaultdict(list)
-    for answer, question in zip(answers, questions, strict=True):
-        right[question["kind"]].append(decode(answer) == question["answer"])
-    by_kind = {kind: mean(values) for kind, values in right.items()}
-    return {"accuracy": mean(value for values in right.values() for value in values), **by_kind}
-
-
-def most_frequent(training: Iterable[Question]) -> dict[str, str]:
-    """The baseline: the most frequent answer to each question of the training set, and to each kind."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for question in training:
-        counts[question["question"]][question["answer"]] += 1
-        counts[question["kind"]][question["answer"]] += 1
-    return {name: counter.most_common(1)[0][0] for name, counter in counts.items()}
+def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
+    """Accuracy, that of each kind of question, and how near the answers come as texts."""
+    answers, examples = with_answers(answers, examples)
+    if not examples:
+        return {}
+    right = [decode(answer) in map(decode, example.answers) for answer, example in zip(answers, examples, strict=True)]
+    kinds = [example.about.get("kind", "") for example in examples]
+    return {
+        "accuracy": Statistic.mean(right),
+        **{
+            f"accuracy.{kind}": Statistic.mean(right, [float(own == kind) for own in kinds])
+            for kind in sorted(set(kinds) - {""})
+        },
+        **score_texts(answers, examples, ()),
+    }

@@ -42,7 +42,7 @@ class Checkpoints:
         about: dict[str, Any],
         ranks: Ranks = ALONE,
     ) -> None:
-        """about: the resolved config, kept in every checkpoint."""
+        """about: what every checkpoint tells of its training: "config", the resolved one, and what its caller adds."""
         self._folder, self._model, self._optimizers = folder, model, optimizers
         self._config, self._about, self._ranks = config, about, ranks
         self._apart: Ranks | None = None
@@ -120,7 +120,7 @@ class Checkpoints:
 
     def _write(self, step: int, tensors: dict[str, dict[str, Tensor]], ranks: Ranks) -> None:
         try:
-            write(self._folder, step, tensors, {"config": self._about}, ranks)
+            write(self._folder, step, tensors, self._about, ranks)
             with ranks.agreed():
                 if ranks.first:
                     remove_old(self._folder, self._config.keep_checkpoints, self._config.keep_every)

@@ -19,7 +19,7 @@ from m6.data.packing import Batch
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.model.weights import checkpoints, load_weights, newest
+from m6.model.weights import beside, checkpoints, load_weights, newest
 from m6.parallel.mesh import ALONE, Ranks
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
@@ -189,7 +189,8 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
     assert isinstance(model, Transformer)
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     folder = run.stage("pretrain")
-    train(task, stage.loop, folder, "pretrain", run.config.model_dump(mode="json"), ranks)
+    about = {"config": run.config.model_dump(mode="json"), "beside": beside(run.folder)}
+    train(task, stage.loop, folder, "pretrain", about, ranks)
     rows = read_metrics(folder / "metrics.jsonl") if ranks.first else []
     if not rows:
         return {}

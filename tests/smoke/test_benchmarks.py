@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,37 @@ def test_smoke_of_the_training_step_without_peers(tmp_path: Path) -> None:
         assert (one["ratio"] is None) == (one["key"] in beside_peer), one
         assert one["command"] == f"python -m benchmarks.train_step --only {one['key']} --precision float32"
     assert f"transformers is missing: no {tmp_path / 'transformers'}" in done.stderr
+
+
+def test_smoke_of_captions(tmp_path: Path) -> None:
+    """A row beside transformers, if that is there, and the captions are the same."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.generate",
+        "--smoke",
+        "--only",
+        "beam5_vs_hf",
+        "--json",
+        str(tmp_path / "rows.json"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
+    assert [one["key"] for one in rows] == ["beam5_vs_hf"]
+    beside = find_spec("transformers") is not None
+    for one in rows:
+        assert one["ours"] is not None
+        assert one["ours"] > 0
+        assert (one["ratio"] is not None) == beside
+        assert not beside or "8 the same" in one["note"]
+
+
+def test_captions_need_a_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.generate", "--run", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"benchmarks: {tmp_path} is no pretrained run; make it with: m6 quickstart\n"
 
 
 def gpu_bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -276,6 +276,10 @@ def test_generate(trained: Path, tmp_path: Path, capsys: Said) -> None:
     assert "'seed': 3" in told
     assert repr(output) in told
     assert "'question': '这是什么？'" in told
+    ways = ["--beams", "5", "--length-penalty", "0.5", "--no-repeat-ngram", "3", "--choices", "是", "不是"]
+    assert main(["generate", "answer", "--run", str(trained), *question, *ways]) == 0
+    told = capsys.readouterr().out
+    assert "'seed': 3, 'beams': 5, 'length_penalty': 0.5, 'no_repeat_ngram': 3, 'choices': ['是', '不是']}" in told
 
 
 @pytest.mark.parametrize(
@@ -297,7 +301,7 @@ def test_generate_mistakes(words: list[str], expected: str, capsys: Said) -> Non
 def test_generate_needs_a_trained_run(tmp_path: Path, capsys: Said) -> None:
     run = Run.open(tmp_path / "run", load_recipe("smoke"))
     words = ["generate", "poem", "--title", "春", "--run", str(run.folder)]
-    assert "its pretraining has not ended" in mistake(words, capsys)
+    assert "its training has not ended" in mistake(words, capsys)
 
 
 def test_generate_refuses_broken_pictures(

@@ -21,8 +21,20 @@ FLOORS: list[set[str]] = [
     {"data", "parallel"},
     {"generate", "tasks", "interop"},
     {"train", "serve"},
-    {"cli", "corpus_files", "export", "flags", "generate_flags", "plan", "plan_page", "quickstart", "recipes"}
-    | {"show", "stages", "__init__", "__main__"},
+    {
+        "cli",
+        "corpus_files",
+        "evaluate",
+        "export",
+        "finetune",
+        "flags",
+        "generate_flags",
+        "plan",
+        "plan_page",
+        "quickstart",
+        "recipes",
+    }
+    | {"show", "task_files", "stages", "__init__", "__main__"},
 ]
 GROUND, DOOR = FLOORS[0], FLOORS[-1]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}

@@ -1,16 +1,19 @@
-"""Matching: the true text of a picture against a false one, chosen by likelihood, and said as 是 or 否."""
+"""Matching: the true text of a picture against a false one, chosen by likelihood, and said as 是 or 否.
+
+A text fits as far as the picture makes it likelier: log p(text | picture) - log p(text). The second term takes away
+what makes a text likely by itself, its length and the frequency of its words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from m6.corpus.document import Document
 from m6.data.objectives import YES
-from m6.data.sample import Segment, Text
+from m6.data.sample import Branch, Sample, Segment, Text
 from m6.generate.engine import Engine
-from m6.tasks import matching
 from m6.tasks.metrics import overlap
 from m6.tokenizer.vocabulary import MATCH
 from m6.train.evaluate.material import (
@@ -24,6 +27,9 @@ from m6.train.evaluate.material import (
     pixels_of,
     with_interval,
 )
+
+Losses = Callable[[Sequence[Sample]], np.ndarray]
+"""Samples -> the sum of the losses of each, nats."""
 
 # Key of the choice, key of what is said, source, split, attributes.
 Group = tuple[str, str, str, str, dict[str, str]]
@@ -54,10 +60,10 @@ def match(about: Evaluation) -> tuple[Scores, Examples]:
         texts = [(d["text"], w) if t == 0 else (w, d["text"]) for d, w, t in zip(documents, wrong, true, strict=True)]
         pictures = [about.engine.picture(p) for p in pixels]
         segments = [[about.engine.text(text) for text in pair] for pair in texts]
-        chosen = matching.decode(about.engine.losses, pictures, segments)
+        chosen = choose(about.engine.losses, pictures, segments)
         near = about.nearest_texts(source, documents, pixels)
         alike = [int(overlap(pair[1], text) > overlap(pair[0], text)) for pair, text in zip(texts, near, strict=True)]
-        scores |= with_interval(key, (chosen == true).tolist(), matching.score(alike, true.tolist())["accuracy"])
+        scores |= with_interval(key, (chosen == true).tolist(), float(np.mean(np.array(alike) == true)))
         said = says_yes(about.engine, pictures, [first for first, _ in segments])
         agreed = [yes == (place == 0) for yes, place in zip(said, true, strict=True)]
         scores |= with_interval(yes_no, agreed, 0.5)
@@ -72,6 +78,24 @@ def match(about: Evaluation) -> tuple[Scores, Examples]:
                 }
             )
     return scores, {"matching": shown}
+
+
+def captioned(picture: Segment | None, text: Text) -> Sample:
+    """The text as target, after the picture or after nothing."""
+    return Sample("matching", (picture,) if picture else (), (Branch("captioning", (), text),))
+
+
+def choose(losses: Losses, pictures: Sequence[Segment], texts: Sequence[Sequence[Text]]) -> np.ndarray:
+    """Which text fits each picture best: indices [N]. Every picture has the same number of texts."""
+    number = len(texts[0])
+    flat = [text for choice in texts for text in choice]
+    seeing = losses(
+        [captioned(picture, text) for picture, choice in zip(pictures, texts, strict=True) for text in choice]
+    )
+    unique = list(dict.fromkeys(flat))
+    blind = dict(zip(unique, losses([captioned(None, text) for text in unique]), strict=True))
+    gain = np.array([blind[text] for text in flat]) - seeing
+    return np.asarray(gain.reshape(-1, number).argmax(1))
 
 
 def says_yes(engine: Engine, pictures: Sequence[Segment], texts: Sequence[Text]) -> list[bool]:

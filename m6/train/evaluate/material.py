@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from m6.data.images import decode_image
 from m6.generate.engine import Engine
 from m6.run import write_atomic
 from m6.shards import Shards
-from m6.tasks import captioning, text_to_image
+from m6.tasks import text_to_image
 from m6.tasks.metrics import interval, mean
 from m6.train.config import EvaluateStage
 
@@ -61,7 +61,7 @@ class Evaluation:
         """At most `num_samples` documents with pictures of a source and split, spread over all of them."""
         found = [
             d
-            for d in captioning.read(self.documents, source, split)
+            for d in pictured(self.documents, source, split)
             if all(d["attributes"].get(name) == value for name, value in attributes.items())
         ]
         order = np.random.default_rng(self.seed).permutation(len(found))[: self.stage.num_samples]
@@ -76,7 +76,7 @@ class Evaluation:
         """Training documents of a source, `KNOWN` at the most, and their pixels [N, S, S, 3]: among these the nearest
         is looked for."""
         if source not in self._known:
-            documents = captioning.read(self.documents, source, "train")[:KNOWN]
+            documents = pictured(self.documents, source, "train")[:KNOWN]
             self._known[source] = (documents, pixels_of(documents))
         return self._known[source]
 
@@ -91,6 +91,11 @@ class Evaluation:
         Image.fromarray(pixels).save(buffer, "PNG")
         write_atomic(self.folder / "evaluate" / "pictures" / f"{name}.png", buffer.getvalue())
         return f"pictures/{name}.png"
+
+
+def pictured(documents: Iterable[Document], source: str, split: str) -> list[Document]:
+    """The documents of a source and split that have a picture and a text."""
+    return [d for d in documents if d["source"] == source and d["split"] == split and d["images"] and d["text"]]
 
 
 def pixels_of(documents: Sequence[Document]) -> np.ndarray:

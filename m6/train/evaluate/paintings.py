@@ -9,8 +9,9 @@ import numpy as np
 from m6.corpus.config import ScenesConfig
 from m6.corpus.document import Document
 from m6.generate.text_to_image import paint_pictures
-from m6.tasks import matching, text_to_image
+from m6.tasks import text_to_image
 from m6.tasks.metrics import mean, overlap
+from m6.train.evaluate.matches import choose
 from m6.train.evaluate.material import SPLIT_NAMES, Evaluation, Example, Examples, Scores, pixels_of, with_interval
 from m6.train.judge import expected_of, train_judge
 
@@ -60,7 +61,7 @@ def found_again(about: Evaluation, documents: Sequence[Document], painted: np.nd
     options, places = text_to_image.choices(len(documents), OPTIONS, about.seed)
     segments = [[about.engine.text(text_to_image.sample(documents[index])) for index in row] for row in options]
     pictures = [about.engine.picture(picture) for picture in painted]
-    chosen = matching.decode(about.engine.losses, pictures, segments)
+    chosen = choose(about.engine.losses, pictures, segments)
     return (chosen == places).tolist(), 1 / options.shape[1]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from m6.tasks import visual_question_answering
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from m6.corpus.document import Document, Question
+from m6.tasks.metrics import mean
 from m6.train.evaluate.material import SHOWN, Evaluation, Example, Examples, Scores, origin, pixels_of, with_interval
 
 # Key of the scores, one for each kind of question and one for all; source, split, attributes.
@@ -18,20 +22,19 @@ def questions(about: Evaluation) -> tuple[Scores, Examples]:
     scores: Scores = {}
     shown: list[Example] = []
     for pattern, source, split, attributes in GROUPS:
-        asked = visual_question_answering.read(about.some(source, split, **attributes), source, split)
+        asked = asked_of(about.some(source, split, **attributes), source, split)
         if not asked:
             continue
-        training = [q for _, q in visual_question_answering.read(about.documents, source, "train")]
-        usual = visual_question_answering.most_frequent(training)
+        training = [q for _, q in asked_of(about.documents, source, "train")]
+        usual = most_frequent(training)
         pixels = pixels_of([document for document, _ in asked])
         prefixes = [
-            visual_question_answering.sample(about.engine.picture(p), about.engine.text(q["question"]))
-            for p, (_, q) in zip(pixels, asked, strict=True)
+            (about.engine.picture(p), about.engine.text(q["question"])) for p, (_, q) in zip(pixels, asked, strict=True)
         ]
-        answers = [visual_question_answering.decode(text) for text in about.engine.write_texts(prefixes, 24)]
+        answers = [text.strip() for text in about.engine.write_texts(prefixes, 24)]
         only = [q for _, q in asked]
         guesses = [usual.get(q["question"], usual.get(q["kind"], "")) for q in only]
-        ours, theirs = (visual_question_answering.score(said, only) for said in (answers, guesses))
+        ours, theirs = (score(said, only) for said in (answers, guesses))
         right = [answer == q["answer"] for answer, q in zip(answers, only, strict=True)]
         for kind, value in ours.items():
             scores |= {pattern.format(kind): value, pattern.format(kind) + ".baseline": theirs[kind]}
@@ -50,3 +53,27 @@ def questions(about: Evaluation) -> tuple[Scores, Examples]:
                 }
             )
     return scores, {"questions": shown}
+
+
+def asked_of(documents: Iterable[Document], source: str, split: str) -> list[tuple[Document, Question]]:
+    """Every question of every document with a picture."""
+    chosen = [d for d in documents if d["source"] == source and d["split"] == split and d["images"]]
+    return [(d, question) for d in chosen for question in d["questions"]]
+
+
+def score(answers: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
+    """Accuracy over all questions, and of each kind on its own."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    for answer, question in zip(answers, questions, strict=True):
+        right[question["kind"]].append(answer.strip() == question["answer"])
+    by_kind = {kind: mean(values) for kind, values in right.items()}
+    return {"accuracy": mean(value for values in right.values() for value in values), **by_kind}
+
+
+def most_frequent(training: Iterable[Question]) -> dict[str, str]:
+    """The baseline: the most frequent answer to each question of the training set, and to each kind."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for question in training:
+        counts[question["question"]][question["answer"]] += 1
+        counts[question["kind"]][question["answer"]] += 1
+    return {name: counter.most_common(1)[0][0] for name, counter in counts.items()}

@@ -3,21 +3,24 @@
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from m6.config import UserError
-from m6.corpus.document import Document
+from m6.corpus.document import SCHEMA, Document, Image, make_document
 from m6.data import mixture as mixture_module
 from m6.data.config import DataConfig, Entry
-from m6.data.images import decode_image
+from m6.data.images import decode_image, jittered
 from m6.data.loader import Steps, batches
 from m6.data.mixture import Mixture, shuffled
 from m6.data.objectives import SEEING
 from m6.data.sample import Picture, Sample
-from m6.shards import Shards
+from m6.shards import Shards, write_shards
 from m6.tokenizer.vocabulary import Vocabulary
+from tests.unit.corpus.small_packages import png
 from tests.unit.small_corpus import tokenizer, write_corpus
 
 DATA = DataConfig(
@@ -256,3 +259,70 @@ def test_documents_are_counted_without_making_them(corpus: tuple[Path, list[Docu
     for step in (0, 1, 5, 9, 30):
         assert mixture.num_drawn(step) == sum(len(mixture.drawn(each)) for each in range(step))
     assert mixture.num_drawn(10) == 20 + 15 + 1  # a poem at step 7, by quarters from step 6 on
+
+
+def test_a_category_of_equal_texts_takes_its_negatives_from_all(tmp_path: Path) -> None:
+    """Two pictures of one thing are all there is of a category, as of several designers' drawings of it."""
+    picture = Image(bytes=png(), width=60, height=40, offset=0)
+    rows = [
+        make_document("pictures", text, images=[picture], attributes={"category": text[2:]})
+        for text in ("云。天气", "云。天气", "猫。动物", "狗。动物")
+    ]
+    rows[1]["id"] = "another"
+    table = pa.Table.from_pylist([{**row, "attributes": list(row["attributes"].items())} for row in rows], SCHEMA)
+    write_shards(tmp_path, [table], SCHEMA, rows_per_shard=50)
+    entry = Entry(source="pictures", samples=1, objectives={"matching": 1.0})
+    mixture = Mixture(tmp_path, None, tokenizer(rows), DataConfig(mixture=(entry,), image_input="pixels"), seed=0)
+    rng = np.random.default_rng(0)
+    assert {mixture.unfitting_text(rows[0], rng) for _ in range(20)} == {"猫。动物", "狗。动物"}
+
+
+class Fixed:
+    """Chance that draws what it is told."""
+
+    def __init__(self, *values: float) -> None:
+        self._values = values
+
+    def uniform(self, low: float, high: float, count: int = 0) -> object:
+        assert (low, high) == (-1, 1)
+        return np.array(self._values[1:]) if count else self._values[0]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ((0.0, 0.0, 0.0), (slice(4, 8), slice(8, 12))),  # as it is
+        ((0.0, 1.0, 0.0), (slice(4, 8), slice(4, 8))),  # a quarter to the left
+        ((0.0, 0.0, -1.0), (slice(8, 12), slice(8, 12))),  # a quarter down
+    ],
+)
+def test_a_picture_is_shifted_by_a_share_of_its_side(drawn: tuple[float, ...], expected: tuple[slice, slice]) -> None:
+    pixels = np.full((16, 16, 3), 255, np.uint8)
+    pixels[4:8, 8:12] = 0
+    wanted = np.full((16, 16, 3), 255, np.uint8)
+    wanted[expected] = 0
+    assert np.array_equal(jittered(pixels, 0.25, cast(np.random.Generator, Fixed(*drawn))), wanted)
+
+
+def test_a_picture_is_enlarged_about_its_middle() -> None:
+    pixels = np.full((32, 32, 3), 255, np.uint8)
+    pixels[8:24, 8:24] = 0
+    smaller = jittered(pixels, 0.5, cast(np.random.Generator, Fixed(1.0, 0.0, 0.0)))
+    assert (smaller < 128).sum() // 3 == pytest.approx((16 / 1.5) ** 2, rel=0.15)
+    rows, columns, _ = np.nonzero(smaller < 128)
+    assert (rows.mean(), columns.mean()) == (pytest.approx(15.5, abs=0.6), pytest.approx(15.5, abs=0.6))
+
+
+def test_training_pictures_are_moved_the_same_whenever_they_are_made(
+    corpus: tuple[Path, list[Document]], mixture: Mixture
+) -> None:
+    config = DATA.override({"jitter": 0.1})
+    moved, again = (Mixture(corpus[0], None, tokenizer(corpus[1]), config, seed=0) for _ in range(2))
+    assert same(moved.samples(3), again.samples(3))
+    assert not same(moved.samples(3), mixture.samples(3))
+    texts = [[branch.target for branch in sample.branches] for sample in moved.samples(3)]
+    assert texts == [[branch.target for branch in sample.branches] for sample in mixture.samples(3)]
+    held, plain = (
+        Mixture(corpus[0], None, tokenizer(corpus[1]), each, seed=0, split="heldout") for each in (config, DATA)
+    )
+    assert same(held.samples(3), plain.samples(3))

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from m6.corpus.document import Document
+from m6.corpus.document import Document, Question, make_document
 from m6.data.config import DataConfig
-from m6.data.objectives import SEEING, STANDALONE, YES, mask_spans
+from m6.data.objectives import SEEING, STANDALONE, YES, mask_spans, product_prompt, question_prompt
 from m6.data.sample import Codes, Text
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import MASK, MATCH
@@ -112,3 +112,51 @@ def test_spans_hide_the_share_and_leave_one_mask_each(length: int) -> None:
         assert length - len(kept) == max(1, round(0.15 * length)) or length < 8
         assert 1 <= masked.count(MASK) <= length - len(kept)
         assert not any(a == b == MASK for a, b in pairwise(masked))
+
+
+def written(document: Document, name: str, seed: int = 0) -> list[tuple[str, str]]:
+    """Prefix and target of each branch, as texts."""
+    made = STANDALONE[name](document, AROUND, np.random.default_rng(seed))
+    assert {branch.objective for branch in made} <= {name}
+    texts = []
+    for branch in made:
+        (prefix,) = branch.prefix
+        assert isinstance(prefix, Text)
+        assert isinstance(branch.target, Text)
+        texts.append((AROUND.text.decode(list(prefix.ids)), AROUND.text.decode(list(branch.target.ids))))
+    return texts
+
+
+def test_a_question_is_asked_without_a_picture_and_with_a_cue() -> None:
+    """Every question comes up; a document with none gives nothing, and one with a picture is asked blind."""
+    asked = make_document(
+        "idioms",
+        "",
+        title="画蛇添足",
+        questions=[
+            Question(kind="meaning", question="画蛇添足是什么意思？", answer="多此一举"),
+            Question(kind="next", question="画蛇的下一句", answer="添足"),
+        ],
+    )
+    found = {pair for seed in range(20) for pair in written(asked, "question_answering", seed)}
+    assert found == {("画蛇添足是什么意思？答：", "多此一举"), ("画蛇的下一句？答：", "添足")}
+    assert written(POEM, "question_answering") == []
+    assert len(written(PICTURE, "question_answering")) == 1
+
+
+@pytest.mark.parametrize("question", ["什么", "什么？", "什么?", "什么： ", "什么??"])
+def test_a_question_gets_one_mark(question: str) -> None:
+    assert question_prompt(question) == "什么？答："
+
+
+def test_a_product_is_described_from_its_title() -> None:
+    product = make_document("packages", "轻便的伞，防晒防雨。", title="晴雨伞")
+    assert written(product, "product_description") == [("晴雨伞。描述：", "轻便的伞，防晒防雨。")]
+    assert written(make_document("packages", "晴雨伞", title="晴雨伞"), "product_description") == []
+    assert written(make_document("packages", "轻便的伞"), "product_description") == []
+
+
+def test_attributes_of_a_product_follow_its_title() -> None:
+    assert product_prompt("晴雨伞", {"颜色": "红", "材质": "棉"}) == "晴雨伞；颜色：红；材质：棉。描述："
+    assert product_prompt("", {"颜色": "红"}) == "颜色：红。描述："
+    assert product_prompt("", {}) == ""

@@ -60,7 +60,7 @@ def update(model: Small, optimizers: Optimizers, step: int) -> None:
 
 def saved_of(folder: Path, model: nn.Module, optimizers: Optimizers | None = None, **loop: Any) -> Checkpoints:
     config = LoopConfig(checkpoint_every=1).override(loop)
-    return Checkpoints(folder, model, optimizers or optimizers_of(model), config, {"a": 1})
+    return Checkpoints(folder, model, optimizers or optimizers_of(model), config, {"config": {"a": 1}})
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:

@@ -14,8 +14,8 @@ import torch
 
 from m6.corpus.document import Document, make_document
 from m6.data.config import DataConfig
+from m6.data.poem_forms import has_form
 from m6.data.sample import Picture, Sample, Text
-from m6.generate.poems import has_form
 from m6.model.transformer import Transformer
 from m6.recipes import quickstart
 from m6.recipes.recipe import Recipe

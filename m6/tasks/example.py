@@ -1,0 +1,67 @@
+"""Example: one thing that a task asks of a model, and what is right; the one value type of tasks.
+
+Readers of data files make Examples out of records, a task turns an Example into a Sample to train on or to go on from,
+and scores what was written against its answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from m6.data.images import PictureAt
+from m6.data.sample import Branch, Sample, Segment, Text
+
+__all__ = ["Example", "PictureAt", "Record", "Segments", "answered", "asked", "target", "with_answers"]
+
+Record = Mapping[str, Any]
+"""One line of a data file."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One thing that is asked."""
+
+    key: str
+    """Names it in errors and results, as "test.jsonl line 12"."""
+    prompt: str = ""
+    """Text that is read, after the picture if there is one."""
+    answers: tuple[str, ...] = ()
+    """All right answers, of which the first is trained on; empty where they are not told."""
+    picture: PictureAt | None = None
+    choices: tuple[str, ...] = ()
+    """What the answer is chosen from, if it is not written freely."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Anything else that a score or its table needs, by name: kind of question, form of a poem."""
+
+
+class Segments(Protocol):
+    """What turns raw material into segments of a Sample, in the form that a model reads."""
+
+    def text(self, text: str) -> Text: ...
+
+    def picture(self, at: PictureAt) -> Segment: ...
+
+
+def asked(example: Example, segments: Segments) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
+    """The shared prefix, a picture or nothing, and the prefix of the example's own branch, its prompt or nothing."""
+    picture = (segments.picture(example.picture),) if example.picture else ()
+    return picture, (segments.text(example.prompt),) if example.prompt else ()
+
+
+def target(example: Example, segments: Segments) -> Text:
+    """What is to be written: the first answer, or nothing where none is told."""
+    return segments.text(example.answers[0] if example.answers else "")
+
+
+def answered(name: str, example: Example, segments: Segments) -> Sample:
+    """Picture and prompt in, the first answer out, under the name of an objective."""
+    shared, own = asked(example, segments)
+    return Sample(example.key, shared, (Branch(name, own, target(example, segments)),))
+
+
+def with_answers(answers: Sequence[str], examples: Sequence[Example]) -> tuple[list[str], list[Example]]:
+    """Of what was answered and the examples, those of which right answers are told: only they can be scored."""
+    told = [(answer, example) for answer, example in zip(answers, examples, strict=True) if example.answers]
+    return [answer for answer, _ in told], [example for _, example in told]

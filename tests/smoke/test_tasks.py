@@ -1,0 +1,157 @@
+"""Task files, finetuning and evaluation as a user types them, on the run of the smoke recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from m6.cli import main
+from m6.model.weights import TensorFiles
+from tests.smoke.conftest import M6, m6
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("smoke")
+QUICK = ("--finetune.loop.num_steps", "6", "--finetune.loop.log_every", "2", "--finetune.loop.heldout_every", "0",
+         "--finetune.loop.checkpoint_every", "2", "--finetune.samples", "4")  # fmt: skip
+
+
+Said = pytest.CaptureFixture[str]
+
+
+def at_once(capsys: Said, *words: str | Path) -> tuple[int, str, str]:
+    """A command line in this process, which has imported all that takes seconds: its code and what it says."""
+    capsys.readouterr()
+    code = main([str(word) for word in words])
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def data(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tasks") / "data"
+    done = m6("tasks", run, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "visual_question_answering" in done.stdout
+    return out
+
+
+@pytest.fixture(scope="module")
+def finetuned(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finetuned") / "captions"
+    done = m6("finetune", "captioning", "--from", run, "--data", data / "captioning", "--out", out, *QUICK)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def losses(folder: Path) -> list[float]:
+    rows = (folder / "finetune" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(row)["loss"] for row in rows]
+
+
+def test_a_finetuned_run_is_a_run(finetuned: Path, data: Path, tmp_path: Path) -> None:
+    assert len(losses(finetuned)) == 3
+    picture = next((data / "pictures").iterdir())
+    assert m6("generate", "caption", "--run", finetuned, "--image", picture).returncode == 0
+    assert m6("export", finetuned, "--out", tmp_path / "weights").returncode == 0
+    again = m6("finetune", finetuned)
+    assert again.returncode == 0
+    assert "already done" in again.stdout
+
+
+def test_scores_stand_beside_baselines_with_their_protocol(finetuned: Path, capsys: Said) -> None:
+    code, out, err = at_once(capsys, "evaluate", finetuned, "--task", "captioning", "--num-examples", "12")
+    assert code == 0, err
+    assert "nearest_picture" in out
+    result = json.loads((finetuned / "evaluate" / "captioning-test.json").read_text(encoding="utf-8"))
+    score = result["scores"]["cider_d"]
+    assert score["low"] <= score["value"] <= score["high"]
+    assert result["protocol"]["checkpoint"] == "finetune/step-00000006"
+    assert {"examples_sha256", "versions", "seed", "split", "prompt"} <= result["protocol"].keys()
+    answers = (finetuned / "evaluate" / "captioning-test.answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(answers) == 12
+
+
+@pytest.mark.parametrize("task", ["matching", "retrieval", "poems", "classification", "visual_question_answering"])
+def test_a_pretrained_run_is_measured_without_finetuning(run: Path, data: Path, task: str, capsys: Said) -> None:
+    words = ("--task", task, "--data", data / task, "--num-examples", "8", "--split", "train")
+    shots = ("--shots", "2") if task in ("classification", "visual_question_answering") else ()
+    code, out, err = at_once(capsys, "evaluate", run, *words, *shots)
+    assert code == 0, err
+    assert f"| {task} |" in out
+
+
+def test_a_killed_finetuning_goes_on_to_the_same_weights(run: Path, data: Path, tmp_path: Path) -> None:
+    start = ("finetune", "captioning", "--from", run, "--data", data / "captioning")
+    words = (*start, *QUICK, "--finetune.lora.rank", "4")
+    whole = tmp_path / "whole"
+    assert m6(*words, "--out", whole).returncode == 0
+    broken = tmp_path / "broken"
+    with subprocess.Popen([*M6, *map(str, words), "--out", str(broken)], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (broken / "finetune" / "step-00000002").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert m6("finetune", broken).returncode == 0
+    assert losses(broken) == losses(whole)
+    ours, theirs = (TensorFiles(each / "finetune" / "step-00000006" / "model").read() for each in (broken, whole))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_a_task_is_measured_beside_baselines(run: Path, data: Path, tmp_path: Path) -> None:
+    """Rows of every system with the same scores, and how much better ours is; without what is not installed."""
+    words = ("--run", run, "--data", data, "--only", "captioning", "--smoke")
+    out = ("--work", tmp_path / "work", "--json", tmp_path / "rows.json")
+    command = [sys.executable, "-m", "benchmarks.tasks", *map(str, (*words, *out))]
+    environment = {**os.environ, "M6_PEERS": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert {row["system"] for row in rows} == {
+        "m6", "m6_scratch", "m6_blind", "most_frequent", "nearest_picture", "trigram"
+    }  # fmt: skip
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert all(("better" in row) == (row["system"] != "m6") for row in rows)
+
+
+def test_mistakes_are_one_line(run: Path, data: Path, finetuned: Path, tmp_path: Path, capsys: Said) -> None:
+    out = ("--out", tmp_path / "out")
+    other = tmp_path / "other"
+    shutil.copytree(data / "captioning", other)
+    (other / "train.jsonl").write_text('{"image": "gone.png", "caption": "猫"}\n', encoding="utf-8")
+    long = tmp_path / "long"
+    shutil.copytree(data / "poems", long)
+    (long / "train.jsonl").write_text(
+        json.dumps({"title": "长", "form": "五言绝句", "poem": "春" * 500}, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    mixed = tmp_path / "mixed"
+    shutil.copytree(run, mixed)
+    with open(mixed / "tokenizer" / "tokenizer.json", "a", encoding="utf-8") as file:
+        file.write("\n")
+    for words, line in {
+        ("finetune", "captioning", "--from", mixed, "--data", data / "captioning", *out): "not the tokenizer that",
+        ("evaluate", mixed, "--task", "captioning", "--data", data / "captioning"): "not the tokenizer that",
+        ("finetune", "captoining", "--from", run, "--data", data / "captioning", *out): "did you mean 'captioning'",
+        ("finetune", "captioning", "--from", tmp_path, "--data", data / "captioning", *out): "no run folder",
+        ("finetune", "captioning", "--from", run, "--data", data / "poems", *out): "poems",
+        ("finetune", "captioning", "--from", run, "--data", tmp_path / "nothing", *out): "no such file or folder",
+        ("finetune", "captioning", "--from", run, "--data", other, *out): "gone.png",
+        ("finetune", "poems", "--from", run, "--data", long, *out): "--pretrain.data.max_text",
+        ("finetune", "captioning", "--from", run, *out): "give --data too",
+        ("evaluate", run, "--task", "captioning"): "give --data too",
+        ("evaluate", finetuned, "--task", "captioning", "--split", "tset"): "no split 'tset'",
+        ("evaluate", run, "--all", "--data", tmp_path): "name of a task",
+    }.items():
+        code, said, told = at_once(capsys, *words)
+        assert code == 2, (words, said, told)
+        assert len(told.strip().splitlines()) == 1, told
+        assert line in told
+        assert not (tmp_path / "out").exists(), words
