@@ -20,7 +20,7 @@ import pytest
 
 from m6.parallel.config import ParallelConfig
 
-SECONDS = 120.0
+SECONDS = 240.0
 """After which the processes are killed and the test fails."""
 
 _processes = multiprocessing.get_context("forkserver")
