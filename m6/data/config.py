@@ -18,6 +18,9 @@ class Entry(Config):
     """Only documents whose attribute `category` is one of these; empty takes all."""
     first_step: Whole = 0
     """Step from which on documents are taken: what is hard to see in a crowd may be learnt before the crowd comes."""
+    jitter: Share = 0.0
+    """Share of their side by which its training pictures are shifted, enlarged or made smaller by chance, where the
+    model reads pixels: one picture then teaches what many would. What it moves out of the picture is lost."""
     objectives: dict[str, NotNegative]
     """Objectives made of each document, with the weight of their loss."""
 
@@ -31,9 +34,6 @@ class DataConfig(Config):
     """What one step is made of."""
     image_input: Literal["codes", "pixels"] = "codes"
     """How the model reads a picture: as codes of the image tokenizer, or as patches of pixels."""
-    jitter: Share = 0.0
-    """Share of their side by which training pictures are shifted, enlarged or made smaller by chance, where the model
-    reads pixels: one picture then teaches what many would. What it moves out of the picture is lost."""
     row_length: Count = 384
     """Tokens in a packed row, at the most; a longer sample gets a row of its own."""
     masked_share: Share = 0.15

@@ -176,7 +176,7 @@ class Mixture:
             else:
                 samples += [Sample(key, (), (branch,)) for branch in branches]
         if seeing:
-            samples.append(Sample(key, (self.picture(document, rng),), tuple(seeing)))
+            samples.append(Sample(key, (self.picture(document, entry.jitter, rng),), tuple(seeing)))
         return samples
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -190,14 +190,13 @@ class Mixture:
                 raise ValueError("the image tokenizer has no codes of its picture")
             return Codes(grid)
 
-    def picture(self, document: Document, rng: np.random.Generator) -> Picture | Codes:
+    def picture(self, document: Document, jitter: float, rng: np.random.Generator) -> Picture | Codes:
         """The document's picture in the form that the model reads."""
         if self.config.image_input == "codes":
             return self.codes(document)
         with usable(_key(document)):
             pixels = decode_image(document["images"][0]["bytes"])
-        jitter = self.config.jitter if self.split == "train" else 0.0
-        return Picture(jittered(pixels, jitter, rng) if jitter else pixels)
+        return Picture(jittered(pixels, jitter, rng) if jitter and self.split == "train" else pixels)
 
     def unfitting_text(self, document: Document, rng: np.random.Generator) -> str:
         """A text that does not fit the picture but nearly might: a known false one, else one of the same category."""

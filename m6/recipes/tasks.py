@@ -16,8 +16,13 @@ from m6.tokenizer.config import TokenizerConfig
 from m6.train.config import LoopConfig, OptimizerConfig, PretrainStage, VQGANStage
 from m6.vqgan.config import VQGANConfig
 
-SEEING = {"captioning": 2.0, "visual_question_answering": 1.0, "matching": 0.5}
-"""Objectives that share one picture, with the weight of their loss."""
+LOOKING = {"captioning": 2.0, "visual_question_answering": 4.0}
+"""Objectives that share one scene, with the weight of their loss."""
+NAMING = {"captioning": 2.0, "matching": 0.5}
+"""Objectives that share one picture of a thing, often."""
+ASKING = {"visual_question_answering": 1.0}
+"""Objectives of such a picture, now and then."""
+JITTER = 0.1  # of those pictures; a scene that is shifted has things between two patches
 PICTURES = {
     "emoji": 4, "pictures_openmoji": 4, "pictures_twemoji": 4, "pictures_fluent": 3, "pictures_noto_v1": 3,
     "pictures_emojione": 2, "pictures_emojione_v1": 2, "pictures_fxemoji": 1, "shop_iconpark": 2, "shop_tuxpaint": 1,
@@ -26,7 +31,7 @@ PICTURES = {
 TEXTS = ("poems", "qa_idioms", "qa_xiehouyu", "shop_descriptions")
 
 
-def recipe(look_steps: int = 600, num_steps: int = 2_300) -> Recipe:
+def recipe(look_steps: int = 600, num_steps: int = 3_600) -> Recipe:
     """The corpus out of the sources that tasks are made of, and the training.
 
     In the first `look_steps` scenes are only read, at a low rate, as in the quickstart: to find a named thing in a
@@ -35,8 +40,8 @@ def recipe(look_steps: int = 600, num_steps: int = 2_300) -> Recipe:
     looked = look_steps / num_steps
     rates = ((0.0, 0.0), (0.02, 0.3), (looked, 0.3), (looked + 0.05, 1.0), (0.6, 1.0), (1.0, 0.02))
 
-    def later(source: str, samples: float, objectives: dict[str, float]) -> Entry:
-        return Entry(source=source, samples=samples, objectives=objectives, first_step=look_steps)
+    def later(source: str, samples: float, objectives: dict[str, float], jitter: float = 0.0) -> Entry:
+        return Entry(source=source, samples=samples, objectives=objectives, jitter=jitter, first_step=look_steps)
 
     return Recipe(
         corpus=CorpusConfig(
@@ -60,8 +65,9 @@ def recipe(look_steps: int = 600, num_steps: int = 2_300) -> Recipe:
         pretrain=PretrainStage(
             data=DataConfig(
                 mixture=(
-                    Entry(source="scenes", samples=10, objectives={**SEEING, "visual_question_answering": 4.0}),
-                    *(later(name, count, SEEING) for name, count in PICTURES.items()),
+                    Entry(source="scenes", samples=10, objectives=LOOKING),
+                    *(later(name, count, NAMING, JITTER) for name, count in PICTURES.items()),
+                    *(later(name, count / 4, ASKING, JITTER) for name, count in PICTURES.items()),
                     # how likely a name is without its picture, which matching and retrieval divide by
                     *(later(name, count / 8, {"language_modelling": 0.5}) for name, count in PICTURES.items()),
                     later("scenes", 1, {"language_modelling": 0.5}),
@@ -71,9 +77,8 @@ def recipe(look_steps: int = 600, num_steps: int = 2_300) -> Recipe:
                     later("shop_descriptions", 1, {"product_description": 1.0}),
                 ),
                 image_input="pixels",
-                jitter=0.1,
                 row_length=384,
-                max_questions=3,
+                max_questions=6,
                 max_text=256,
             ),
             loop=LoopConfig(

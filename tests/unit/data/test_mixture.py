@@ -316,7 +316,7 @@ def test_a_picture_is_enlarged_about_its_middle() -> None:
 def test_training_pictures_are_moved_the_same_whenever_they_are_made(
     corpus: tuple[Path, list[Document]], mixture: Mixture
 ) -> None:
-    config = DATA.override({"jitter": 0.1})
+    config = DATA.override({"mixture": [{**entry.model_dump(), "jitter": 0.1} for entry in DATA.mixture]})
     moved, again = (Mixture(corpus[0], None, tokenizer(corpus[1]), config, seed=0) for _ in range(2))
     assert same(moved.samples(3), again.samples(3))
     assert not same(moved.samples(3), mixture.samples(3))
