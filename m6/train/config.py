@@ -157,6 +157,9 @@ class FinetuneStage(Config):
     """Run folder whose newest weights it begins with, finetuned ones if it has some."""
     samples: Count = 32
     """Samples in one step; questions about one picture are one sample."""
+    jitter: Share = 0.0
+    """Share of their side by which training pictures are shifted, enlarged or made smaller by chance, where the model
+    reads pixels; not for questions about where things are."""
     fresh: bool = False
     """Begins with weights drawn by chance, to see what pretraining has brought."""
     blind: bool = False

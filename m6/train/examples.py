@@ -14,20 +14,30 @@ import numpy as np
 
 from m6.config import UserError
 from m6.data.config import DataConfig
+from m6.data.images import jittered
 from m6.data.mixture import shuffled
-from m6.data.sample import Sample
+from m6.data.sample import Picture, Sample, Segment
 from m6.data.unusable import Skipped, first_usable, usable
 from m6.tasks.example import Example, Segments
 from m6.tasks.task import Task
 
 
 class Examples:
-    """Samples of any step; stands where a `Mixture` does. `per_step`: samples of a step."""
+    """Samples of any step; stands where a `Mixture` does. `per_step`: samples of a step. `jitter`: share of their side
+    by which pictures of pixels are moved."""
 
     def __init__(
-        self, task: Task, examples: Sequence[Example], segments: Segments, config: DataConfig, per_step: int, seed: int
+        self,
+        task: Task,
+        examples: Sequence[Example],
+        segments: Segments,
+        config: DataConfig,
+        per_step: int,
+        seed: int,
+        jitter: float = 0.0,
     ) -> None:
         self.config = config
+        self._jitter = jitter
         self._task, self._segments, self._per_step, self._seed = task, segments, per_step, seed
         self._groups = list(_of_one_picture(examples, config.max_questions))
 
@@ -60,7 +70,13 @@ class Examples:
             samples = [self._task.sample(_with_one_answer(example, rng), self._segments) for example in group]
         if not samples[0].prefix:
             return samples
-        return [Sample(samples[0].key, samples[0].prefix, tuple(b for each in samples for b in each.branches))]
+        prefix = tuple(self._moved(segment, rng) for segment in samples[0].prefix)
+        return [Sample(samples[0].key, prefix, tuple(branch for each in samples for branch in each.branches))]
+
+    def _moved(self, segment: Segment, rng: np.random.Generator) -> Segment:
+        if not self._jitter or not isinstance(segment, Picture):
+            return segment
+        return Picture(jittered(segment.pixels, self._jitter, rng))
 
 
 def check_lengths(examples: Sequence[Example], segments: Segments) -> None:

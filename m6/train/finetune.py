@@ -106,15 +106,15 @@ def prepare(folder: Path, stage: FinetuneStage, examples: Sequence[Example], see
     data = engine.data.override({"max_skipped": stage.max_skipped})
     chosen = named(stage.task)
 
-    def steps(of: Sequence[Example], *parts: int) -> Steps:
+    def steps(of: Sequence[Example], jitter: float, *parts: int) -> Steps:
         check_lengths(of, segments)
-        found = Examples(chosen, of, segments, data, stage.samples, seed)
+        found = Examples(chosen, of, segments, data, stage.samples, seed, jitter)
         return Steps(found, engine.vocabulary, engine.model.config.patch_grid, *parts)
 
-    training = steps(examples, ranks.rank, ranks.world, ranks.config.accumulate)
+    training = steps(examples, stage.jitter, ranks.rank, ranks.world, ranks.config.accumulate)
     heldout: Sequence[Batch] = ()
     if stage.loop.heldout_every and has_split(stage.task, Path(stage.data), "validation"):
-        held = steps(examples_of(stage, "validation"))
+        held = steps(examples_of(stage, "validation"), 0.0)
         heldout = heldout_batches(held, stage.loop.heldout_batches, ranks)
     torch.manual_seed(seed)
     if stage.fresh:
