@@ -1,4 +1,4 @@
-"""The tasks in small: `tiny` pretrained on pictures and text of the starter corpus, for two cores and half an hour.
+"""The tasks in small: `tiny` pretrained on pictures and text of the starter corpus, for two cores and an hour.
 
     for stage in corpus tokenizer vqgan pretrain; do m6 $stage tasks; done
     m6 tasks runs/tasks --out runs/tasks-data
@@ -31,7 +31,7 @@ PICTURES = {
 TEXTS = ("poems", "qa_idioms", "qa_xiehouyu", "shop_descriptions")
 
 
-def recipe(look_steps: int = 600, num_steps: int = 3_600) -> Recipe:
+def recipe(look_steps: int = 600, num_steps: int = 2_600) -> Recipe:
     """The corpus out of the sources that tasks are made of, and the training.
 
     In the first `look_steps` scenes are only read, at a low rate, as in the quickstart: to find a named thing in a
