@@ -29,6 +29,7 @@ from m6.generate.prefill import CROWDED, Prefill, Prefix
 from m6.generate.sampling import GREEDY, Sampling, choose, generators, guide
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
+from m6.model.sparse import grid
 from m6.model.transformer import Transformer
 from m6.model.weights import check_beside, load_weights, newest, newest_weights
 from m6.tokenizer.text import TextTokenizer
@@ -57,7 +58,6 @@ class Engine:
         self.tokenizer = tokenizer
         self.vqgan = vqgan.eval() if vqgan is not None else None
         self.data = data
-        self._is_text = torch.arange(vocabulary.size) < vocabulary.text_size
 
     @classmethod
     def load(cls, folder: Path, weights: Path | None = None) -> Engine:
@@ -102,6 +102,10 @@ class Engine:
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Of entries of the text vocabulary alone: [.., D] -> [.., V']."""
         return F.linear(hidden, self.model.embedding.weight[: self.vocabulary.text_size])
+
+    def code_logits(self, hidden: Tensor) -> Tensor:
+        """Of image codes alone: [.., D] -> [.., num_codes]."""
+        return F.linear(hidden, self.model.embedding.weight[self.vocabulary.text_size :])
 
     def encode_pictures(self, pixels: np.ndarray) -> np.ndarray:
         """[B, S, S, 3] uint8 -> codes [B, h, w]."""
@@ -205,17 +209,19 @@ class Engine:
         count = len(prefixes)
         twice = 2 if guidance != 1.0 else 1
         empty: list[Prefix] = [()] * (count * (twice - 1))
-        state = Prefill(self, prefixes + empty, height * width)
+        places = grid(height, width)
+        sparse = self.model.config.code_attention.pattern != "full"
+        state = Prefill(self, prefixes + empty, len(places), places if sparse else ())
         tokens = torch.full((count,), IMAGE)
-        grid = torch.zeros(count, height * width, dtype=torch.long)
-        for place in range(height * width):
-            hidden = state.step(tokens.repeat(twice), state.order, place // width + 1, place % width + 1)
-            logits = self.model.logits(hidden)
+        painted = torch.zeros(count, len(places), dtype=torch.long)
+        for index, (row, column) in enumerate(places):
+            logits = self.code_logits(state.step(tokens.repeat(twice), state.order, row, column))
             if twice == 2:
                 logits = guide(logits[:count], logits[count:], guidance)
-            tokens = choose(logits.masked_fill(self._is_text, -torch.inf), sampling, draws)
-            grid[:, place] = tokens - self.vocabulary.text_size
-        return grid.view(count, height, width).numpy()
+            codes = choose(logits, sampling, draws)
+            painted[:, index] = codes
+            tokens = codes + self.vocabulary.text_size
+        return painted.view(count, height, width).numpy()
 
     @torch.inference_mode()
     def losses(self, samples: Sequence[Sample]) -> np.ndarray:
@@ -225,7 +231,8 @@ class Engine:
             batch = pack(
                 samples[start : start + BATCH], self.vocabulary, self.model.config.patch_grid, self.data.row_length
             )
-            mask = build_mask(batch.sample, batch.branch, batch.causal)
+            codes = self.model.config.code_attention
+            mask = build_mask(batch.sample, batch.branch, batch.causal, batch.position, codes)
             hidden = self.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
             losses = F.cross_entropy(self.model.logits(hidden), batch.labels, reduction="none")
             found.append(torch.zeros(len(batch.keys)).index_add(0, batch.label_sample, losses).numpy())

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from m6.data.packing import Run, group_pictures
 from m6.data.sample import Segment
+from m6.model.attention import Cache, Painted
+from m6.model.sparse import slots
 
 if TYPE_CHECKING:
     from m6.generate.engine import Engine
-    from m6.model.attention import Cache
 
 Prefix = tuple[Segment, ...]
 CROWDED = 0.8
@@ -27,8 +28,14 @@ CROWDED = 0.8
 class Prefill:
     """Prefixes of B requests, aligned at their ends; then one token a row and step."""
 
-    def __init__(self, engine: Engine, prefixes: Sequence[Prefix], room: int) -> None:
+    def __init__(
+        self, engine: Engine, prefixes: Sequence[Prefix], room: int, places: tuple[tuple[int, int], ...] = ()
+    ) -> None:
+        """`room`: tokens behind the prefix. `places`: cells that are painted behind it, where the model's codes see
+        some of each other only; so many keys are kept then as are still needed."""
         self.model = engine.model
+        painted = slots(engine.model.config.code_attention, places) if places else None
+        room = painted.room if painted else room
         runs = []
         orders = []
         for prefix in prefixes:
@@ -59,11 +66,19 @@ class Prefill:
             # Padding looks at itself alone: a query that may look nowhere would give no number.
             mask = self.visible[..., :length] | torch.eye(length, dtype=torch.bool) if self.padded else None
             self.model(ids, position, mask, *group_pictures(pictures), caches=self.caches)
+        if painted:
+            behind = Painted.behind(length, painted)
+            for cache in self.caches:
+                cache.length, cache.behind = 0, behind
 
     def step(self, tokens: Tensor, order: Tensor, row: int, column: int) -> Tensor:
         """Hidden states [B, D] after one more token [B] of each row, which stands at (order, row, column)."""
         place = torch.stack([order, torch.full_like(order, row), torch.full_like(order, column)], -1)[:, None]
-        mask = self.visible[..., : self.caches[0].length + 1] if self.padded else None
+        cache = self.caches[0]
+        mask = None
+        if self.padded:
+            seen = cache.behind.read[cache.length] if cache.behind else slice(cache.length + 1)
+            mask = self.visible[..., seen]
         return self.model(tokens[:, None], place, mask, caches=self.caches)[:, 0]
 
     def keep(self, rows: Tensor) -> None:

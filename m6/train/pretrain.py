@@ -51,7 +51,7 @@ def batch_loss(
     A batch that is a part of a step, which has a `total` of weights [], gets its part of that mean: the losses of all
     parts, over ranks and micro-batches, add up to that of the step.
     """
-    mask = build_mask(batch.sample, batch.branch, batch.causal)
+    mask = build_mask(batch.sample, batch.branch, batch.causal, batch.position, model.config.code_attention)
     fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
     at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
     total_weight = batch.weights.sum() if total is None else total
