@@ -51,7 +51,7 @@ class Prefill:
         self.length = length
         self.padded = any(len(run.ids) < length for run in runs)
         self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool)
-        self.caches: list[Cache] = self.model.make_caches(rows, length + room)
+        self.caches: list[Cache] = self.model.make_caches(rows, length + room, bool(painted))
         ids = torch.zeros(rows, length, dtype=torch.long)
         position = torch.zeros(rows, length, 3, dtype=torch.int)
         pictures = []

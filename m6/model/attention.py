@@ -58,7 +58,8 @@ class Cache:
             self.length += 1
             self.keys[:, :, slot] = key[:, :, 0]
             self.values[:, :, slot] = value[:, :, 0]
-            return self.keys.index_select(2, seen), self.values.index_select(2, seen)
+            keys, values = (x.permute(2, 0, 1, 3).index_select(0, seen) for x in (self.keys, self.values))
+            return keys.permute(1, 2, 0, 3), values.permute(1, 2, 0, 3)
         end = self.length + key.shape[2]
         self.keys[:, :, self.length : end] = key
         self.values[:, :, self.length : end] = value

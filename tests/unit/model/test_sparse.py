@@ -159,7 +159,7 @@ def test_slots_keep_what_is_still_seen(codes: CodeAttentionConfig) -> None:
 
 
 def test_what_a_window_costs_grows_with_the_codes_alone() -> None:
-    """Of 64 x 64 codes a cache holds eight rows and a little; a code of 64 x 64 takes as much work as one of 48 x 48."""
+    """Of 64 x 64 codes a cache holds eight rows and a little; a code takes as much work as one of 48 x 48."""
     codes = CodeAttentionConfig(pattern="window")
     assert slots(codes, grid(64, 64)).room == 8 * 64 + 9  # the rows above, what the window has of its own, the start
     small, large = tiles(codes, grid(48, 48)), tiles(codes, grid(64, 64))
