@@ -15,7 +15,7 @@ from torch import Tensor
 from m6.data.packing import Run, group_pictures
 from m6.data.sample import Segment
 from m6.model.attention import Cache, Painted
-from m6.model.sparse import slots
+from m6.model.sparse import reaches, slots
 
 if TYPE_CHECKING:
     from m6.generate.engine import Engine
@@ -52,6 +52,8 @@ class Prefill:
         self.padded = any(len(run.ids) < length for run in runs)
         self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool)
         self.caches: list[Cache] = self.model.make_caches(rows, length + room, bool(painted))
+        self.cells = torch.zeros(0, 2, dtype=torch.int64)
+        """Where tokens of `several` stand."""
         ids = torch.zeros(rows, length, dtype=torch.long)
         position = torch.zeros(rows, length, 3, dtype=torch.int)
         pictures = []
@@ -80,6 +82,28 @@ class Prefill:
             seen = cache.behind.read[cache.length] if cache.behind else slice(cache.length + 1)
             mask = self.visible[..., seen]
         return self.model(tokens[:, None], place, mask, caches=self.caches)[:, 0]
+
+    def several(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        """Hidden states [B, T, D] after T more tokens [B, T] of each row, of one picture, which stand at the cells
+        [T, 2] (row, column); each sees those before it."""
+        rows, count = tokens.shape
+        order = self.order[:, None, None].expand(-1, count, -1)
+        place = torch.cat([order, cells.expand(rows, -1, -1)], -1)
+        start = self.caches[0].length
+        codes = self.model.config.code_attention
+        allowed = torch.ones(count, start + count, dtype=torch.bool).tril(start)
+        if codes.pattern != "full":
+            shown = torch.cat([cells.new_zeros(self.length + 1, 2), self.cells, cells[:-1]])[: start + count]
+            allowed &= reaches(codes, cells[:, None], shown)
+            self.cells = torch.cat([self.cells, cells])
+        mask = allowed & self.visible[..., : start + count]
+        return self.model(tokens, place, mask, caches=self.caches)
+
+    def forget(self, count: int) -> None:
+        """Takes the last `count` tokens of `several` back."""
+        for cache in self.caches:
+            cache.length -= count
+        self.cells = self.cells[: len(self.cells) - count]
 
     def keep(self, rows: Tensor) -> None:
         """Takes all other rows out. rows: [N] int64, in order."""

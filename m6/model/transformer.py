@@ -126,8 +126,8 @@ class Transformer(nn.Module):
         return {index: layer.routing for index, layer in self.experts().items() if layer.routing is not None}
 
     def make_caches(self, batch: int, capacity: int, by_place: bool = False) -> list[Cache]:
-        """Empty caches for `batch` rows of at most `capacity` tokens; `by_place`, what stands at one place lies together
-        in memory, which makes it quick to take out some places alone."""
+        """Empty caches for `batch` rows of at most `capacity` tokens; `by_place`, what stands at one place lies
+        together in memory, which makes it quick to take out some places alone."""
         heads = self.config.num_heads
         size = self.config.hidden_size // heads
         weight = self.embedding.weight
