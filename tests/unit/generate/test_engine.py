@@ -5,31 +5,20 @@ import pytest
 import torch
 
 from m6.config import UserError
-from m6.data.config import DataConfig
-from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
 from m6.generate.engine import Engine
 from m6.generate.prefill import Prefill, Prefix
 from m6.generate.sampling import Sampling
-from m6.model.config import CodeAttentionConfig, ModelConfig
-from m6.model.masks import boolean_mask
+from m6.model.config import CodeAttentionConfig
 from m6.model.transformer import Transformer
-from m6.tokenizer.vocabulary import END, TEXT, Vocabulary
-from m6.vqgan.config import VQGANConfig
-from m6.vqgan.model import VQGAN
+from m6.tokenizer.vocabulary import END, TEXT
 from tests.unit.data.examples import picture
-from tests.unit.small_corpus import documents, tokenizer
+from tests.unit.generate.small_engine import next_logits, small_engine
 
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    torch.manual_seed(0)
-    text = tokenizer(documents())
-    codes = VQGANConfig(channels=(8, 8, 16))
-    vocabulary = Vocabulary(text.size, codes.num_codes)
-    size = ModelConfig(num_layers=2, hidden_size=64, num_heads=2, ffn_size=128, init_std=0.2)
-    model = Transformer(size, vocabulary.size)
-    return Engine(model, vocabulary, text, VQGAN(codes), DataConfig(image_input="pixels"), picture_size=16)
+    return small_engine()
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +30,6 @@ def prefixes(engine: Engine) -> list[Prefix]:
         (engine.text("五言绝句《春晓》"),),
         (),
     ]
-
-
-def next_logits(engine: Engine, prefix: Prefix, target: Text | Codes) -> torch.Tensor:
-    """Logits at every place of the target, by one uncached forward pass over the packed sample."""
-    batch = pack([Sample("", (), (Branch("x", prefix, target),))], engine.vocabulary, 8, 0)
-    mask = boolean_mask(batch.sample, batch.branch, batch.causal, batch.position, engine.model.config.code_attention)
-    with torch.inference_mode():
-        hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
-        return engine.model.logits(hidden)
 
 
 def test_cached_writing_is_what_the_full_forward_likes_best(engine: Engine, prefixes: list[Prefix]) -> None:
