@@ -37,9 +37,9 @@ class Edited:
         height, width = grid.height * side, grid.width * side
         with Image.open(image) as opened:
             if height == width:
-                pixels = np.asarray(fit(opened, width, ImageRules()))
+                pixels = np.array(fit(opened, width, ImageRules()))
             elif opened.size == (width, height):
-                pixels = np.asarray(opened.convert("RGB"))
+                pixels = np.array(opened.convert("RGB"))
             else:
                 found = f"{opened.width}x{opened.height}"
                 raise UserError(f"{image}: {found} pixels; a painting that is no square needs a picture of its size")
