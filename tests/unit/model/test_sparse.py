@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -56,6 +58,26 @@ def test_the_rule_is_as_drawn(codes: CodeAttentionConfig) -> None:
     seen = reach(codes, places)[asked]
     assert seen[: asked + 1].tolist() == expected
     assert not seen[asked + 1 :].any()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_guides_draw_the_rule(language: str) -> None:
+    """The four drawings side by side, which begin at the same columns in all their lines."""
+    text = (Path(__file__).parents[3] / "docs" / language / "painting.md").read_text(encoding="utf-8")
+    lines = text[text.index("    full   ") :].splitlines()[:6]
+    begins = [lines[0].index(f" {name}") + 1 for name in ("full", "window", "row_column", "window_strided")]
+    drawn_of = {
+        FULL: begins[0],
+        CodeAttentionConfig(pattern="window", rows=2, columns=2): begins[1],
+        ROW_COLUMN: begins[2],
+        CodeAttentionConfig(pattern="window_strided", rows=2, columns=1, stride=2): begins[3],
+    }
+    places = grid(5, 8)
+    asked = places.index((5, 5))
+    for codes, begin in drawn_of.items():
+        marks = [mark for line in lines[1:] for mark in line[begin : begin + 15].split()]
+        assert marks.index("?") == asked
+        assert [True] + [mark == "x" for mark in marks[:asked]] == reach(codes, places)[asked][: asked + 1].tolist()
 
 
 def packed(height: int, width: int, others: bool = True) -> Batch:
