@@ -6,9 +6,9 @@ A model of the quickstart's size, float32, as many threads as there are cores. `
 against full attention: a step of training and the painting of 64 x 64 codes, 16 pictures with guidance at once (timed
 at every 32nd code, since a step takes as long as what it sees is large), memory of the caches, and held-out bits of a
 code of 32 x 32 after as many steps of training, on real pictures: the bundled ones, or those of a corpus.
-`guided16_...` are 16 pictures of 16 x 16 codes with guidance 3. `parallel_decode_speedup` is one picture of 32 x 32 codes by the model
-that the bits were measured of, guessed ahead, beside a code a step; the pictures are the same. `--smoke` is a little of
-all.
+`guided16_...` are 16 pictures of 16 x 16 codes with guidance 3. `parallel_decode_speedup` is one picture of 32 x 32
+codes by the model that the bits were measured of, guessed ahead, beside a code a step; the pictures are the same.
+`--smoke` is a little of all.
 """
 
 from __future__ import annotations

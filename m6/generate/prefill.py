@@ -94,7 +94,7 @@ class Prefill:
         allowed = torch.ones(count, start + count, dtype=torch.bool).tril(start)
         if codes.pattern != "full":
             shown = torch.cat([cells.new_zeros(self.length + 1, 2), self.cells, cells[:-1]])[: start + count]
-            allowed &= reaches(codes, cells[:, None], shown)
+            allowed &= reaches(codes, *cells[:, None].unbind(-1), *shown.unbind(-1))
             self.cells = torch.cat([self.cells, cells])
         mask = allowed & self.visible[..., : start + count]
         return self.model(tokens, place, mask, caches=self.caches)

@@ -67,7 +67,7 @@ def boolean_mask(
     allowed = same_sample & own_branch & in_order
     if position is not None and codes.pattern != "full":
         asked, shown = cells(sample, branch, causal, position)
-        allowed &= reaches(codes, asked[:, :, None], shown[:, None])
+        allowed &= reaches(codes, *asked[:, :, None].unbind(-1), *shown[:, None].unbind(-1))
     return allowed.unsqueeze(1)
 
 
@@ -83,10 +83,13 @@ def block_mask(
 
     chosen = rule
     if position is not None and codes.pattern != "full":
-        asked, shown = cells(sample, branch, causal, position)
+        (row, column), (other_row, other_column) = (
+            [axis.contiguous() for axis in each.unbind(-1)] for each in cells(sample, branch, causal, position)
+        )
 
         def chosen(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            return rule(b, h, q, k) & reaches(codes, asked[b, q], shown[b, k])
+            near = reaches(codes, row[b, q], column[b, q], other_row[b, k], other_column[b, k])
+            return rule(b, h, q, k) & near
 
     batch, length = sample.shape
     return create_block_mask(chosen, batch, None, length, length, device=str(sample.device))

@@ -35,11 +35,10 @@ WORTH = 0.75
 FULL = CodeAttentionConfig()
 
 
-def reaches(codes: CodeAttentionConfig, asked: Tensor, shown: Tensor) -> Tensor:
-    """Whether a code that asks for the cell `asked` [.., 2] may see what shows the cell `shown` [.., 2]: bool [..].
-    Order is not looked at. The cell (0, 0) is none: whatever is no painted code, or shows none, is not restricted."""
-    row, column = asked.unbind(-1)
-    other_row, other_column = shown.unbind(-1)
+def reaches(codes: CodeAttentionConfig, row: Tensor, column: Tensor, other_row: Tensor, other_column: Tensor) -> Tensor:
+    """Whether a code that asks for the cell (row, column) may see what shows the cell (other_row, other_column): bool
+    of their common shape. Order is not looked at. The cell (0, 0) is none: whatever is no painted code, or shows none,
+    is not restricted. Numbers of one place each, since a kernel of FlexAttention can look up nothing else."""
     free = (row == 0) | (other_row == 0)
     if codes.pattern == "full":
         return free | True
@@ -68,7 +67,7 @@ def reach(codes: CodeAttentionConfig, places: tuple[tuple[int, int], ...]) -> Te
     """The rule among N tokens that ask for these cells in this order: [N, N] bool, query by key."""
     asked = torch.tensor(places)
     shown = F.pad(asked[:-1], (0, 0, 1, 0))
-    return reaches(codes, asked[:, None], shown[None]).tril()
+    return reaches(codes, *asked[:, None].unbind(-1), *shown[None].unbind(-1)).tril()
 
 
 @lru_cache(maxsize=256)
