@@ -1,7 +1,7 @@
 # make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
-# make bench        measures corpus, training step and scale, beside their peers; makes their environments first:
+# make bench        measures corpus, training step, scale and painting, beside their peers; makes their environments first:
 #                   runs/peers, 4 GB
 # make bench-gpu    measures the training step on the GPU of this machine, in under nine minutes
 # make wheel        builds dist/*.whl
@@ -37,6 +37,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.corpus --json runs/benchmarks.json
 	$(BIN)/python -m benchmarks.train_step --json runs/train_step.json
 	$(BIN)/python -m benchmarks.scale --json runs/scale.json
+	$(BIN)/python -m benchmarks.text_to_image --json runs/text_to_image.json
 
 bench-gpu: $(READY)
 	$(BIN)/python -m benchmarks.gpu --json runs/gpu.json

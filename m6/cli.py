@@ -268,16 +268,18 @@ def _generate(words: list[str]) -> int:
     kind = arguments.pop("kind")
     folder = generate_flags.trained_run(arguments.pop("run"))
     output = arguments.pop("output", None)
+    if "mask" in arguments:
+        generate_flags.check_image(arguments["mask"])
     if "image" in arguments:
         generate_flags.check_image(arguments["image"])
+    if kind == "paint":
+        from m6.generate.paintings import paint
+
+        print("\n".join(paint(folder, output, **arguments)))
+        return 0
     from m6.generate import answers
 
-    answer = getattr(answers, kind)(folder, **arguments)
-    if output is None:
-        print(answer)
-    else:
-        generate_flags.save_png(answer, output)
-        print(f"{output}: {arguments['prompt']}")
+    print(getattr(answers, kind)(folder, **arguments))
     return 0
 
 

@@ -1,22 +1,20 @@
 """The flags of `m6 generate`, and the checks of what is given to a trained run: the run folder and the picture.
 
-Options that are not given are not passed on: their defaults are those of the functions in `m6.generate.answers`.
+Options that are not given are not passed on: their defaults are those of the functions in `m6.generate.answers` and
+`m6.generate.paintings`.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from m6.config import UserError
-from m6.run import read_done, write_atomic
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from m6.run import read_done
 
 SIDES = (8, 8192)  # pixels: smaller shows nothing, larger is a mistake or an attack on the memory
 
@@ -38,6 +36,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str]) -> dict[str, Any] | None:
     """The arguments of a generate command by name, `kind` among them; None if its help was asked for and printed."""
     parser, kinds = _parsers()
+    if any(word.split("=")[0] == "--task" for word in words):
+        words = _asked_by_task(words)
     try:
         arguments, unknown = parser.parse_known_args(words)
     except SystemExit:  # how argparse ends after a help page
@@ -74,16 +74,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     kinds["poem"].add_argument(
         "--form", type=_text, metavar="FORM", help="such as 五言绝句, 七言绝句, 五言律诗 or 七言律诗"
     )
-    kinds["paint"].add_argument("--prompt", type=_text, required=True, metavar="TEXT", help="such as 红苹果")
-    kinds["paint"].add_argument(
-        "--output", type=Path, default=Path("painting.png"), metavar="FILE", help="the PNG to write (painting.png)"
-    )
-    kinds["paint"].add_argument(
-        "--guidance",
-        type=float,
-        metavar="X",
-        help="how strictly to follow the prompt; 1 is not at all more than learnt",
-    )
+    _add_painting(kinds["paint"])
     for sub in kinds.values():
         sub.add_argument(
             "--run", type=Path, default=Path("runs/quickstart"), metavar="DIR", help="a trained run (runs/quickstart)"
@@ -95,6 +86,57 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     for kind in ("caption", "answer", "poem"):
         _add_decoding(kinds[kind])
     return parser, kinds
+
+
+def _add_painting(parser: argparse.ArgumentParser) -> None:
+    """What `m6.generate.paintings.Wanted` has."""
+    add = parser.add_argument
+    add("--prompt", type=_text, required=True, metavar="TEXT", help="such as 红苹果")
+    add(
+        "--output", type=Path, default=Path("painting.png"), metavar="PATH",
+        help="the PNG to write (painting.png); or a folder, for several pictures and a sheet of all",
+    )  # fmt: skip
+    add("--n", type=int, metavar="N", help="candidates, of the seeds --seed, --seed + 1, ...")
+    add("--best", type=int, metavar="K", help="keep the K that fit the prompt best, as the model itself judges")
+    add("--size", metavar="S", help="pixels, as 256, or width x height, as 384x256; that of the run by default")
+    add("--coarse", metavar="S", help="paint a picture of this size first, and that of --size behind it")
+    add("--guidance", type=float, metavar="X", help="how strictly to follow the prompt; 1 is no more than learnt")
+    add("--image", type=Path, metavar="FILE", help="a picture to edit")
+    add("--region", type=_region, metavar="X,Y,W,H", help="what of it is painted anew, in pixels of the painting")
+    add("--mask", type=Path, metavar="FILE", help="the same as a picture: what is white")
+    add("--ahead", type=int, metavar="N", help="guess N codes ahead in a step; the same picture, maybe sooner")
+    add("--show-every", type=int, metavar="N", help="write progress.png into the folder after every N rows of codes")
+
+
+def _region(value: str) -> tuple[int, ...]:
+    parts = value.split(",")
+    if len(parts) != 4 or not all(part.isascii() and part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{value!r}: it has to be four whole numbers, as 0,0,64,32")
+    return tuple(map(int, parts))
+
+
+def _asked_by_task(words: Sequence[str]) -> list[str]:
+    """`RUN --task text_to_image PROMPT FLAGS OUTPUT` in the words of `paint`; others as they are. UserError for another
+    task, and unless there are these three words."""
+    alone: list[str] = []
+    flags: list[str] = []
+    task = ""
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name == "--task":
+            task = value if equals else next(rest, "")
+        elif word.startswith("--"):
+            flags += [word] if equals or word == "--help" else [word, *itertools.islice(rest, 1)]
+        else:
+            alone.append(word)
+    if task != "text_to_image":
+        raise UserError(f"--task {task}: only text_to_image is asked for like that; see `m6 generate --help`")
+    if len(alone) != 3:
+        found = " ".join(alone) or "none"
+        raise UserError(f"--task text_to_image takes a run, a prompt and a folder or PNG to write, got {found}")
+    run, prompt, output = alone
+    return ["paint", f"--run={run}", f"--prompt={prompt}", f"--output={output}", *flags]
 
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -143,12 +185,3 @@ def check_image(path: Path) -> None:
         raise UserError(f"{path}: not a picture that can be read (PNG, JPEG, WebP, GIF, BMP, ...)") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on broken files of one format or another
         raise UserError(f"{path}: a broken picture ({error})") from None
-
-
-def save_png(image: Image, path: Path) -> None:
-    """Write a picture as PNG, atomically."""
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: no folder {path.parent}, make it first")
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    write_atomic(path, buffer.getvalue())

@@ -42,6 +42,11 @@ class DataConfig(Config):
     """Mean length of a hidden span, tokens."""
     empty_prompt: Share = 0.1
     """Share of pictures painted from an empty prompt, which guidance needs."""
+    tell_size: bool = False
+    """Behind the prompt of every painting, say its columns and rows of codes, as "32x24": for pictures of several sizes
+    and shapes in one training, which begin alike."""
+    coarse_factor: int = Field(4, ge=2)
+    """How many times smaller the picture is whose codes stand before a fine one's, on each side; for coarse_to_fine."""
     max_questions: Count = 4
     """Questions asked about one picture in one sample, at the most."""
     max_text: Count = 128

@@ -21,7 +21,7 @@ from m6.config import UserError
 from m6.corpus.document import Document, from_row
 from m6.data.config import DataConfig, Entry
 from m6.data.images import CodeStore, decode_image, jittered
-from m6.data.objectives import SEEING, STANDALONE
+from m6.data.objectives import PAINTING, SEEING, STANDALONE
 from m6.data.sample import Branch, Codes, Picture, Sample
 from m6.data.unusable import Skipped, first_usable, usable
 from m6.shards import Shards
@@ -50,7 +50,7 @@ def shuffled(index: int, size: int, seed: int) -> int:
 
 def _pictured(entry: Entry) -> list[str]:
     """Its objectives that need a picture."""
-    return [name for name in entry.objectives if name in (*SEEING, "text_to_image")]
+    return [name for name in entry.objectives if name in (*SEEING, *PAINTING)]
 
 
 def _key(document: Document) -> str:
@@ -58,7 +58,8 @@ def _key(document: Document) -> str:
 
 
 class Mixture:
-    """Samples of any step, out of one split. `codes` may be missing where no objective needs them."""
+    """Samples of any step, out of one split. `codes`, and `coarse`, those of the pictures made small, may be missing
+    where no objective needs them."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Mixture:
         config: DataConfig,
         seed: int,
         split: str = "train",
+        coarse: Path | None = None,
     ) -> None:
         self.config = config
         self.seed = seed
@@ -75,6 +77,7 @@ class Mixture:
         self._tokenizer = tokenizer
         self._shards = Shards(corpus)
         self._codes = CodeStore(codes) if codes else None
+        self._coarse = CodeStore(coarse) if coarse else None
         self._row_of: dict[str, int] = {}
         self._alike: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._pictured: set[int] = set()
@@ -183,9 +186,17 @@ class Mixture:
         return tuple(self._tokenizer.encode(text)[: self.config.max_text])
 
     def codes(self, document: Document) -> Codes:
-        assert self._codes is not None, "this mixture was made without codes"
+        """The codes of the document's picture."""
+        return self._stored(self._codes, document)
+
+    def coarse_codes(self, document: Document) -> Codes:
+        """Those of its picture made small."""
+        return self._stored(self._coarse, document)
+
+    def _stored(self, store: CodeStore | None, document: Document) -> Codes:
+        assert store is not None, "this mixture was made without codes"
         with usable(_key(document)):
-            grid = self._codes[self._row_of[document["id"]]]
+            grid = store[self._row_of[document["id"]]]
             if not grid.size:
                 raise ValueError("the image tokenizer has no codes of its picture")
             return Codes(grid)

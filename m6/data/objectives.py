@@ -13,7 +13,7 @@ import numpy as np
 
 from m6.corpus.document import Document
 from m6.data.config import DataConfig
-from m6.data.sample import Branch, Codes, Segment, Text
+from m6.data.sample import HIDDEN, Branch, Codes, Segment, Text
 from m6.tokenizer.vocabulary import MASK, MATCH
 
 YES, NO = "是", "否"
@@ -28,6 +28,8 @@ class Context(Protocol):
     def encode(self, text: str) -> tuple[int, ...]: ...
 
     def codes(self, document: Document) -> Codes: ...
+
+    def coarse_codes(self, document: Document) -> Codes: ...
 
     def unfitting_text(self, document: Document, rng: np.random.Generator) -> str: ...
 
@@ -104,9 +106,38 @@ def product_description(document: Document, context: Context, rng: np.random.Gen
 
 def text_to_image(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Text in, image codes out; now and then from an empty prompt, for classifier-free guidance."""
-    prompt = "" if rng.random() < context.config.empty_prompt else document["text"]
-    prefix: tuple[Segment, ...] = (Text(context.encode(prompt)),) if prompt else ()
-    return (Branch("text_to_image", prefix, context.codes(document)),)
+    codes = context.codes(document)
+    return (Branch("text_to_image", _prompt(document, codes, context, rng), codes),)
+
+
+def inpainting(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
+    """Text and the codes about a rectangle in, those of the rectangle out; of any height and width, at any place."""
+    codes = context.codes(document)
+    prompt = _prompt(document, codes, context, rng)
+    inside = rectangle(codes.grid.shape[0], codes.grid.shape[1], rng)
+    about, within = (Codes(np.where(shown, codes.grid, HIDDEN)) for shown in (~inside, inside))
+    return (Branch("inpainting", (*prompt, about), within),)
+
+
+def coarse_to_fine(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
+    """Text and the codes of the picture made small in, its codes out."""
+    codes = context.codes(document)
+    prompt = _prompt(document, codes, context, rng)
+    return (Branch("coarse_to_fine", (*prompt, context.coarse_codes(document)), codes),)
+
+
+def rectangle(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """The cells [height, width] bool of one that is drawn by chance; never none."""
+    inside = np.zeros((height, width), bool)
+    rows, columns = rng.integers(1, height + 1), rng.integers(1, width + 1)
+    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+    inside[top : top + rows, left : left + columns] = True
+    return inside
+
+
+def size_prompt(height: int, width: int) -> str:
+    """How the size of a painting is told, in codes."""
+    return f"{width}x{height}"
 
 
 SEEING: dict[str, Objective] = {
@@ -122,7 +153,11 @@ STANDALONE: dict[str, Objective] = {
     "question_answering": question_answering,
     "product_description": product_description,
     "text_to_image": text_to_image,
+    "inpainting": inpainting,
+    "coarse_to_fine": coarse_to_fine,
 }
+PAINTING = ("text_to_image", "inpainting", "coarse_to_fine")
+"""Those that write image codes."""
 
 
 def poem_prompt(title: str, form: str) -> str:
@@ -174,3 +209,10 @@ def _denoising(name: str, document: Document, context: Context, rng: np.random.G
         return ()
     masked = mask_spans(ids, rng, context.config.masked_share, context.config.mean_span)
     return (Branch(name, (Text(masked),), Text(ids)),)
+
+
+def _prompt(document: Document, codes: Codes, context: Context, rng: np.random.Generator) -> tuple[Segment, ...]:
+    """What is to be painted: the text, now and then none; and the size, where that is told."""
+    prompt = "" if rng.random() < context.config.empty_prompt else document["text"]
+    size = size_prompt(*codes.grid.shape) if context.config.tell_size else ""
+    return tuple(Text(context.encode(part)) for part in (prompt, size) if part)

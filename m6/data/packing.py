@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m6.data.sample import Codes, Sample, Segment, Text
+from m6.data.sample import HIDDEN, Codes, Sample, Segment, Text
 from m6.data.unusable import Skipped
 from m6.tokenizer.vocabulary import END, IMAGE, PAD, TEXT, Vocabulary
 
@@ -83,8 +83,7 @@ class Run:
             self._add(list(segment.ids), [(order + i, 0, 0) for i in range(len(segment.ids))], branch, None)
             return order + len(segment.ids)
         if isinstance(segment, Codes):
-            ids = [self.vocabulary.code_id(int(code)) for code in segment.grid.flat]
-            self._add(ids, plane(order, *segment.grid.shape), branch, None)
+            self._add(*self._codes(segment, order), branch, None)
             return order + 1
         height, width = segment.pixels.shape[:2]
         grid = self.patch_grid
@@ -101,9 +100,14 @@ class Run:
             places = [(order + i, 0, 0) for i in range(len(labels))]
             self._add([TEXT, *target.ids], places, branch, labels)
         else:
-            labels = [self.vocabulary.code_id(int(code)) for code in target.grid.flat]
-            places = plane(order, *target.grid.shape)  # each token stands at the cell that it predicts
+            labels, places = self._codes(target, order)  # each token stands at the cell that it predicts
             self._add([IMAGE, *labels[:-1]], places, branch, labels)
+
+    def _codes(self, segment: Codes, order: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+        """Ids and positions of the cells that are there."""
+        cells = zip(segment.grid.flat, plane(order, *segment.grid.shape), strict=True)
+        shown = [(self.vocabulary.code_id(int(code)), place) for code, place in cells if code != HIDDEN]
+        return [code for code, _ in shown], [place for _, place in shown]
 
 
 def plane(order: int, rows: int, columns: int) -> list[tuple[int, int, int]]:

@@ -14,6 +14,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+HIDDEN = -1
+"""In the place of a code: this cell is not there."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -31,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Codes:
-    """Image codes [h, w] int, 0 to num_codes - 1, of the image tokenizer."""
+    """Image codes [h, w] int, 0 to num_codes - 1, of the image tokenizer; cells that are `HIDDEN` are left out."""
 
     grid: np.ndarray
 

@@ -1,11 +1,11 @@
-"""What a person asks of a trained run: a caption, an answer, a poem, a painting.
+"""What a person asks of a trained run: a caption, an answer, a poem. Paintings are in
+`paintings`.
 
 Each function loads the run and does one thing; the engine below does many at once.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,6 @@ from m6.generate.choices import Choices
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.poems import PoemGrammar
-from m6.generate.sampling import Sampling
-from m6.generate.text_to_image import GUIDANCE, paint_pictures
 
 MAX_CAPTION, MAX_ANSWER, MAX_POEM = 64, 24, 160  # tokens
 
@@ -64,22 +62,6 @@ def poem(folder: Path, title: str, form: str = "五言绝句", **decoding: Any) 
     grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, form)
     prefix = (engine.text(poem_prompt(title, form)),)
     return engine.tokenizer.decode(engine.write([prefix], MAX_POEM, settings, grammar)[0])
-
-
-def paint(
-    folder: Path,
-    prompt: str,
-    seed: int = 0,
-    guidance: float = GUIDANCE,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-) -> Image.Image:
-    """A painting for a prompt. UserError for a guidance that is no finite number."""
-    if not math.isfinite(guidance):
-        raise UserError(f"guidance {guidance}: it has to be a number, such as 1 (none) or 1.5")
-    engine = Engine.load(folder)
-    return Image.fromarray(paint_pictures(engine, [prompt], Sampling(temperature, top_k, top_p, seed), guidance)[0])
 
 
 def read_picture(path: Path, engine: Engine, rules: ImageRules) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,20 @@ from m6.config import UserError
 from m6.corpus.config import CorpusConfig
 from m6.data.config import DataConfig
 from m6.data.packing import pack
-from m6.data.sample import Codes, Picture, Sample, Text
+from m6.data.sample import HIDDEN, Codes, Picture, Sample, Text
 from m6.generate.beam import beam_search
 from m6.generate.contrastive import contrastive_search
 from m6.generate.decoding import Decoding, restrict
 from m6.generate.grammar import Grammar
+from m6.generate.painting import Request, Watch, jacobi, plain
 from m6.generate.prefill import CROWDED, Prefill, Prefix
-from m6.generate.sampling import GREEDY, Sampling, choose, generators, guide
+from m6.generate.sampling import GREEDY, Sampling, choose, generators
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
 from m6.model.weights import check_beside, load_weights, newest, newest_weights
 from m6.tokenizer.text import TextTokenizer
-from m6.tokenizer.vocabulary import END, IMAGE, TEXT, Vocabulary
+from m6.tokenizer.vocabulary import END, TEXT, Vocabulary
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
@@ -57,7 +59,6 @@ class Engine:
         self.tokenizer = tokenizer
         self.vqgan = vqgan.eval() if vqgan is not None else None
         self.data = data
-        self._is_text = torch.arange(vocabulary.size) < vocabulary.text_size
 
     @classmethod
     def load(cls, folder: Path, weights: Path | None = None) -> Engine:
@@ -102,6 +103,10 @@ class Engine:
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Of entries of the text vocabulary alone: [.., D] -> [.., V']."""
         return F.linear(hidden, self.model.embedding.weight[: self.vocabulary.text_size])
+
+    def code_logits(self, hidden: Tensor) -> Tensor:
+        """Of image codes alone: [.., D] -> [.., num_codes]."""
+        return F.linear(hidden, self.model.embedding.weight[self.vocabulary.text_size :])
 
     def encode_pictures(self, pixels: np.ndarray) -> np.ndarray:
         """[B, S, S, 3] uint8 -> codes [B, h, w]."""
@@ -182,40 +187,35 @@ class Engine:
         width: int,
         sampling: Sampling = GREEDY,
         guidance: float = 1.0,
+        *,
+        blank: Sequence[Prefix] | None = None,
+        region: np.ndarray | None = None,
+        ahead: int = 1,
+        watch: Watch | None = None,
     ) -> np.ndarray:
         """Image codes [B, height, width] after each prefix. With guidance other than 1 every request is worked on
-        twice, once from an empty prompt, both in one batch."""
-        grids = []
-        for start in range(0, len(prefixes), BATCH):
-            chunk = list(prefixes[start : start + BATCH])
-            draws = generators(sampling.seed + start, len(chunk))
-            grids.append(self._paint(chunk, height, width, sampling, draws, guidance))
-        return np.concatenate(grids)
+        twice, once from its `blank` prefix (nothing, if there are none), both in one batch.
 
-    @torch.inference_mode()
-    def _paint(
-        self,
-        prefixes: list[Prefix],
-        height: int,
-        width: int,
-        sampling: Sampling,
-        draws: list[torch.Generator],
-        guidance: float,
-    ) -> np.ndarray:
-        count = len(prefixes)
-        twice = 2 if guidance != 1.0 else 1
-        empty: list[Prefix] = [()] * (count * (twice - 1))
-        state = Prefill(self, prefixes + empty, height * width)
-        tokens = torch.full((count,), IMAGE)
-        grid = torch.zeros(count, height * width, dtype=torch.long)
-        for place in range(height * width):
-            hidden = state.step(tokens.repeat(twice), state.order, place // width + 1, place % width + 1)
-            logits = self.model.logits(hidden)
-            if twice == 2:
-                logits = guide(logits[:count], logits[count:], guidance)
-            tokens = choose(logits.masked_fill(self._is_text, -torch.inf), sampling, draws)
-            grid[:, place] = tokens - self.vocabulary.text_size
-        return grid.view(count, height, width).numpy()
+        region: [height, width] bool, the cells that are painted; others stay `HIDDEN`. ahead: codes that are guessed at
+        in one step, see `jacobi`; what is painted is the same. watch: is told of the codes after each step.
+        """
+        region = np.ones((height, width), bool) if region is None else region
+        blank = [()] * len(prefixes) if blank is None else blank
+        places = tuple((int(row) + 1, int(column) + 1) for row, column in np.argwhere(region))
+        grids = np.full((len(prefixes), height, width), HIDDEN)
+
+        def told(start: int, codes: np.ndarray) -> None:
+            grids[start : start + BATCH, region] = codes
+            if watch is not None:
+                watch(grids, int((grids != HIDDEN).sum()))
+
+        for start in range(0, len(prefixes), BATCH):
+            chunk, without = (list(each[start : start + BATCH]) for each in (prefixes, blank))
+            draws = generators(sampling.seed + start, len(chunk))
+            request = Request(chunk, without if guidance != 1.0 else [], places, sampling, draws, guidance)
+            how = jacobi if ahead > 1 else plain
+            told(start, how(self, request, partial(told, start), ahead))
+        return grids
 
     @torch.inference_mode()
     def losses(self, samples: Sequence[Sample]) -> np.ndarray:
@@ -225,7 +225,8 @@ class Engine:
             batch = pack(
                 samples[start : start + BATCH], self.vocabulary, self.model.config.patch_grid, self.data.row_length
             )
-            mask = build_mask(batch.sample, batch.branch, batch.causal)
+            codes = self.model.config.code_attention
+            mask = build_mask(batch.sample, batch.branch, batch.causal, batch.position, codes)
             hidden = self.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
             losses = F.cross_entropy(self.model.logits(hidden), batch.labels, reduction="none")
             found.append(torch.zeros(len(batch.keys)).index_add(0, batch.label_sample, losses).numpy())

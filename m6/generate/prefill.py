@@ -14,10 +14,11 @@ from torch import Tensor
 
 from m6.data.packing import Run, group_pictures
 from m6.data.sample import Segment
+from m6.model.attention import Cache, Painted
+from m6.model.sparse import reaches, slots
 
 if TYPE_CHECKING:
     from m6.generate.engine import Engine
-    from m6.model.attention import Cache
 
 Prefix = tuple[Segment, ...]
 CROWDED = 0.8
@@ -27,8 +28,14 @@ CROWDED = 0.8
 class Prefill:
     """Prefixes of B requests, aligned at their ends; then one token a row and step."""
 
-    def __init__(self, engine: Engine, prefixes: Sequence[Prefix], room: int) -> None:
+    def __init__(
+        self, engine: Engine, prefixes: Sequence[Prefix], room: int, places: tuple[tuple[int, int], ...] = ()
+    ) -> None:
+        """`room`: tokens behind the prefix. `places`: cells that are painted behind it, where the model's codes see
+        some of each other only; so many keys are kept then as are still needed."""
         self.model = engine.model
+        painted = slots(engine.model.config.code_attention, places) if places else None
+        room = painted.room if painted else room
         runs = []
         orders = []
         for prefix in prefixes:
@@ -44,7 +51,9 @@ class Prefill:
         self.length = length
         self.padded = any(len(run.ids) < length for run in runs)
         self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool)
-        self.caches: list[Cache] = self.model.make_caches(rows, length + room)
+        self.caches: list[Cache] = self.model.make_caches(rows, length + room, bool(painted))
+        self.cells = torch.zeros(0, 2, dtype=torch.int64)
+        """Where tokens of `several` stand."""
         ids = torch.zeros(rows, length, dtype=torch.long)
         position = torch.zeros(rows, length, 3, dtype=torch.int)
         pictures = []
@@ -59,12 +68,42 @@ class Prefill:
             # Padding looks at itself alone: a query that may look nowhere would give no number.
             mask = self.visible[..., :length] | torch.eye(length, dtype=torch.bool) if self.padded else None
             self.model(ids, position, mask, *group_pictures(pictures), caches=self.caches)
+        if painted:
+            behind = Painted.behind(length, painted)
+            for cache in self.caches:
+                cache.length, cache.behind = 0, behind
 
     def step(self, tokens: Tensor, order: Tensor, row: int, column: int) -> Tensor:
         """Hidden states [B, D] after one more token [B] of each row, which stands at (order, row, column)."""
         place = torch.stack([order, torch.full_like(order, row), torch.full_like(order, column)], -1)[:, None]
-        mask = self.visible[..., : self.caches[0].length + 1] if self.padded else None
+        cache = self.caches[0]
+        mask = None
+        if self.padded:
+            seen = cache.behind.read[cache.length] if cache.behind else slice(cache.length + 1)
+            mask = self.visible[..., seen]
         return self.model(tokens[:, None], place, mask, caches=self.caches)[:, 0]
+
+    def several(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        """Hidden states [B, T, D] after T more tokens [B, T] of each row, of one picture, which stand at the cells
+        [T, 2] (row, column); each sees those before it."""
+        rows, count = tokens.shape
+        order = self.order[:, None, None].expand(-1, count, -1)
+        place = torch.cat([order, cells.expand(rows, -1, -1)], -1)
+        start = self.caches[0].length
+        codes = self.model.config.code_attention
+        allowed = torch.ones(count, start + count, dtype=torch.bool).tril(start)
+        if codes.pattern != "full":
+            shown = torch.cat([cells.new_zeros(self.length + 1, 2), self.cells, cells[:-1]])[: start + count]
+            allowed &= reaches(codes, *cells[:, None].unbind(-1), *shown.unbind(-1))
+            self.cells = torch.cat([self.cells, cells])
+        mask = allowed & self.visible[..., : start + count]
+        return self.model(tokens, place, mask, caches=self.caches)
+
+    def forget(self, count: int) -> None:
+        """Takes the last `count` tokens of `several` back."""
+        for cache in self.caches:
+            cache.length -= count
+        self.cells = self.cells[: len(self.cells) - count]
 
     def keep(self, rows: Tensor) -> None:
         """Takes all other rows out. rows: [N] int64, in order."""

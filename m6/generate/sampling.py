@@ -62,12 +62,25 @@ def keep_likeliest(logits: Tensor, top_k: int, top_p: float) -> Tensor:
 
 def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:
     """The next token of every row: [B, V] -> [B]."""
+    numbers = uniform(generators, 1)[:, 0] if sampling.temperature else logits[:, 0]
+    return choose_at(logits, sampling, numbers)
+
+
+def uniform(generators: Sequence[torch.Generator], count: int) -> Tensor:
+    """Numbers that rows draw, one a token: [B, count] float64 in 0 to 1; the same, drawn one by one or together."""
+    return torch.stack([
+        torch.stack([torch.rand((), generator=generator, dtype=torch.float64) for _ in range(count)])
+        for generator in generators
+    ])  # fmt: skip
+
+
+def choose_at(logits: Tensor, sampling: Sampling, numbers: Tensor) -> Tensor:
+    """The token at which the probabilities, added up, reach a number: [.., V] and [..] -> [..]."""
     if sampling.temperature == 0.0:
         return logits.argmax(-1)
     kept = keep_likeliest(logits / sampling.temperature, sampling.top_k, sampling.top_p)
     reached = kept.double().softmax(-1).cumsum(-1)
-    draws = torch.stack([torch.rand((), generator=generator, dtype=torch.float64) for generator in generators])
-    chosen = torch.searchsorted(reached, draws[:, None] * reached[:, -1:], right=True)[:, 0]
+    chosen = torch.searchsorted(reached, numbers[..., None] * reached[..., -1:], right=True)[..., 0]
     return chosen.clamp_max(logits.shape[-1] - 1)
 
 

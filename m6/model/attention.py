@@ -21,8 +21,24 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from m6.model.config import ModelConfig
 from m6.model.masks import Mask, PieceMask
+from m6.model.sparse import Slots, Tiles
 
 PLANE_BASE = 100.0  # rows and columns run to some tens, far fewer than words
+
+
+@dataclass(frozen=True)
+class Painted:
+    """Places in the caches of codes that are painted behind a prefix; the same for all layers."""
+
+    write: list[int]
+    read: list[Tensor]
+    """Those of the prefix too."""
+
+    @classmethod
+    def behind(cls, prefix: int, slots: Slots) -> Painted:
+        """Of codes behind `prefix` tokens."""
+        first = torch.arange(prefix)
+        return cls([prefix + slot for slot in slots.write], [torch.cat([first, prefix + seen]) for seen in slots.read])
 
 
 @dataclass
@@ -32,9 +48,18 @@ class Cache:
     keys: Tensor
     values: Tensor
     length: int = 0
+    behind: Painted | None = None
+    """Where codes under a sparse rule stand, if such are painted now; `length` then counts them alone."""
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds [B, H, T, K] new keys and values; returns all that are filled."""
+        """Adds [B, H, T, K] new keys and values; returns all that are filled, or those that the token may see."""
+        if self.behind is not None:
+            slot, seen = self.behind.write[self.length], self.behind.read[self.length]
+            self.length += 1
+            self.keys[:, :, slot] = key[:, :, 0]
+            self.values[:, :, slot] = value[:, :, 0]
+            keys, values = (x.permute(2, 0, 1, 3).index_select(0, seen) for x in (self.keys, self.values))
+            return keys.permute(1, 2, 0, 3), values.permute(1, 2, 0, 3)
         end = self.length + key.shape[2]
         self.keys[:, :, self.length : end] = key
         self.values[:, :, self.length : end] = value
@@ -95,8 +120,32 @@ def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor, mask: PieceMask
     batch, heads, length, size = query.shape
     ends_met = [x.transpose(1, 2).reshape(1, -1, heads, size).transpose(1, 2) for x in (query, key, value)]
     pieces = zip(*(x.split(mask.lengths, dim=2) for x in ends_met), mask.masks, strict=True)
-    mixed = torch.cat([attend(*piece).transpose(1, 2) for piece in pieces], dim=1)
+    mixed = torch.cat([_attend_in_piece(*piece).transpose(1, 2) for piece in pieces], dim=1)
     return mixed.view(batch, length, heads, size).transpose(1, 2)
+
+
+def _attend_in_piece(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | Tiles) -> Tensor:
+    """One piece [1, H, L, K]. Of one in tiles, the prefix sees itself, and is seen whole by every code."""
+    if isinstance(mask, Tensor):
+        return attend(query, key, value, mask)
+    codes = _attend_in_tiles(query[0], key[0], value[0], mask)[None]
+    if not mask.prefix:
+        return codes
+    own_query, own_key, own_value = (x[:, :, : mask.prefix] for x in (query, key, value))
+    return torch.cat([attend(own_query, own_key, own_value, None), codes], 2)
+
+
+def _attend_in_tiles(query: Tensor, key: Tensor, value: Tensor, tiles: Tiles) -> Tensor:
+    """Of a piece [H, L, K] what its N painted codes get: [H, N, K]."""
+    heads, _, size = query.shape
+
+    def gathered(x: Tensor, places: Tensor) -> Tensor:
+        """[H, L, K] -> [G, H, places, K]. As an embedding, since the way back of that adds rows up fastest."""
+        rows = F.embedding(places, x.transpose(0, 1).reshape(-1, heads * size))
+        return rows.view(*places.shape, heads, size).transpose(1, 2)
+
+    mixed = attend(gathered(query, tiles.queries), gathered(key, tiles.keys), gathered(value, tiles.keys), tiles.bias)
+    return mixed.transpose(1, 2).reshape(-1, heads, size)[tiles.order].transpose(0, 1)
 
 
 class Attention(nn.Module):

@@ -58,6 +58,21 @@ class CropsConfig(Config):
     3e-3 this is 3e-5, where others have 1e-5 (DETR, arXiv 2005.12872) to 5e-5 (nanoVLM, a hundredth there too)."""
 
 
+class CodeAttentionConfig(Config):
+    """Which codes of the picture that is painted a code attends to; all patterns see the whole prefix. Drawn in
+    docs/en/painting.md, the rule is in `m6/model/sparse.py`."""
+
+    pattern: Literal["full", "window", "row_column", "window_strided"] = "full"
+    """All codes before; those near it; those of its own row and its own column; or those near it and every n-th one of
+    every n-th row."""
+    rows: Count = 8
+    """Rows above its own that a window reaches."""
+    columns: Count = 8
+    """Columns to either side that a window reaches."""
+    stride: Count = 8
+    """Rows, and columns, from one code that "window_strided" sees everywhere to the next."""
+
+
 class ModelConfig(Config):
     """One transformer for text and pictures (paper section 3)."""
 
@@ -82,6 +97,8 @@ class ModelConfig(Config):
     """For the stem "crops", which has them in the place of patches of patch_size."""
     max_side: Count = 64
     """Rows and columns of a picture, patches or codes, at the most."""
+    code_attention: CodeAttentionConfig = CodeAttentionConfig()
+    """Attention among the codes of a picture that is painted; all of them by default."""
     rope_base: Positive = 10_000.0
     """Base of the rotary wavelengths of text; pictures use a shorter one, see `attention.rotary`."""
     init_std: Positive = 0.02

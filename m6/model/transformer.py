@@ -125,9 +125,16 @@ class Transformer(nn.Module):
         """What the last forward did in each layer with experts, by index; see `Routing`."""
         return {index: layer.routing for index, layer in self.experts().items() if layer.routing is not None}
 
-    def make_caches(self, batch: int, capacity: int) -> list[Cache]:
-        """Empty caches for `batch` rows of at most `capacity` tokens."""
+    def make_caches(self, batch: int, capacity: int, by_place: bool = False) -> list[Cache]:
+        """Empty caches for `batch` rows of at most `capacity` tokens; `by_place`, what stands at one place lies
+        together in memory, which makes it quick to take out some places alone."""
         heads = self.config.num_heads
-        shape = (batch, heads, capacity, self.config.hidden_size // heads)
+        size = self.config.hidden_size // heads
         weight = self.embedding.weight
-        return [Cache(weight.new_empty(shape), weight.new_empty(shape)) for _ in self.blocks]
+
+        def empty() -> Tensor:
+            if by_place:
+                return weight.new_empty(capacity, batch, heads, size).permute(1, 2, 0, 3)
+            return weight.new_empty(batch, heads, capacity, size)
+
+        return [Cache(empty(), empty()) for _ in self.blocks]

@@ -87,7 +87,9 @@ def take_over(base: Path, folder: Path) -> None:
             continue
         temporary = folder / f".{name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(base / name, temporary, ignore=shutil.ignore_patterns("codes", "optimizer", "*.jsonl"))
+        shutil.copytree(
+            base / name, temporary, ignore=shutil.ignore_patterns("codes", "coarse", "optimizer", "*.jsonl")
+        )
         os.replace(temporary, folder / name)
 
 

@@ -24,6 +24,7 @@ from m6.parallel.mesh import ALONE, Ranks
 from m6.run import Run, read_metrics
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
+from m6.train import coarse_codes
 from m6.train.config import PretrainStage
 from m6.train.cross_entropy import linear_cross_entropy
 from m6.train.hardware import choose_device, matrix_dtype, prepare_cpu
@@ -51,7 +52,7 @@ def batch_loss(
     A batch that is a part of a step, which has a `total` of weights [], gets its part of that mean: the losses of all
     parts, over ranks and micro-batches, add up to that of the step.
     """
-    mask = build_mask(batch.sample, batch.branch, batch.causal)
+    mask = build_mask(batch.sample, batch.branch, batch.causal, batch.position, model.config.code_attention)
     fill = (0, -len(batch.labels) % LABELS_MULTIPLE)
     at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
     total_weight = batch.weights.sum() if total is None else total
@@ -161,7 +162,8 @@ def prepare(
 
     def mixture(split: str) -> Mixture:
         store = codes if codes.exists() else None
-        return Mixture(run.folder / "corpus", store, tokenizer, stage.data, seed, split)
+        coarse = coarse_codes.folder_of(run.folder) if coarse_codes.wanted(stage.data) else None
+        return Mixture(run.folder / "corpus", store, tokenizer, stage.data, seed, split, coarse)
 
     grid, parts = model_config.patch_grid, (ranks.rank, ranks.world, ranks.config.accumulate)
     steps = Steps(mixture("train"), vocabulary, grid, *parts)
@@ -183,6 +185,10 @@ def run(run: Run, stage: PretrainStage, model_config: ModelConfig, vqgan: VQGANC
     """Trains in the run folder's `pretrain`, with all ranks that have joined; returns the figures of the stage."""
     prepare_cpu(stage.loop.num_threads)
     ranks = Ranks.of(stage.parallel, "cuda" if torch.cuda.is_available() and stage.loop.device != "cpu" else "cpu")
+    if coarse_codes.wanted(stage.data):
+        with ranks.agreed():
+            if ranks.first:
+                coarse_codes.write_coarse_codes(run.folder, stage.data, vqgan)
     with ranks.agreed():
         task = prepare(run, stage, model_config, vqgan, seed, ranks)
     model = task.model

@@ -7,12 +7,15 @@ as some do.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from m6.data.packing import Batch
-from m6.model.config import ModelConfig
+from m6.model.config import CodeAttentionConfig, ModelConfig
 from m6.model.flops import TRAINING, forward_flops
-from m6.tokenizer.vocabulary import Vocabulary
+from m6.model.sparse import FULL, pairs
+from m6.tokenizer.vocabulary import IMAGE, Vocabulary
 
 
 def batch_counts(batch: Batch, model: ModelConfig, vocabulary: Vocabulary) -> dict[str, float]:
@@ -32,9 +35,22 @@ def batch_counts(batch: Batch, model: ModelConfig, vocabulary: Vocabulary) -> di
         "tokens/image_patches": patches,
         "tokens/image_codes": codes,
         "places": rows * length,
-        "flops": flops(allowed_pairs(batch)),
+        "flops": flops(allowed_pairs(batch) - unseen_pairs(batch, model.code_attention)),
         "flops_square": flops(rows * length**2),
     }
+
+
+def unseen_pairs(batch: Batch, codes: CodeAttentionConfig) -> int:
+    """Pairs of a query and a key, both codes of a painted picture, that its sparse rule leaves out."""
+    if codes.pattern == "full":
+        return 0
+    places = batch.position[..., 1:][batch.causal].tolist()  # of pictures one after the other, and of texts at (0, 0)
+    begins = (batch.ids[batch.causal] == IMAGE).nonzero()[:, 0].tolist()
+    unseen = 0
+    for start, end in itertools.pairwise([*begins, len(places)]):
+        picture = tuple((row, column) for row, column in places[start:end] if row)
+        unseen += pairs(FULL, picture) - pairs(codes, picture)
+    return unseen
 
 
 def allowed_pairs(batch: Batch) -> int:

@@ -250,3 +250,20 @@ def test_smoke_of_scale(tmp_path: Path) -> None:
     assert rows["dry_run_volume_error"]["ratio"] <= 0.02
     assert rows["plan_memory_error"]["ratio"] <= 0.1
     assert all(one["ratio"] >= 0 for one in rows.values())
+
+
+def test_smoke_of_painting(tmp_path: Path) -> None:
+    """Sparse attention takes less memory already where pictures are small; the plain loop is a peer without an
+    environment of its own."""
+    keys = ["sparse_decode_speedup", "sparse_train_speedup", "sparse_cache_memory", "guided16_vs_naive"]
+    command = [sys.executable, "-m", "benchmarks.text_to_image", "--smoke", "--only", *keys]
+    done = subprocess.run([*command, "--json", str(tmp_path / "rows.json")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
+    assert set(rows) == set(keys)
+    assert rows["sparse_cache_memory"]["ratio"] < 0.6
+    for key, one in rows.items():
+        assert one["ours"] > 0
+        assert one["peer"] > 0
+        assert one["ratio"] > 0
+        assert one["command"] == f"python -m benchmarks.text_to_image --only {key}"

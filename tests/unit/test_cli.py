@@ -257,7 +257,9 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     answers = ModuleType("m6.generate.answers")
     for kind in ("caption", "answer", "poem"):
         answers.__dict__[kind] = lambda folder, **arguments: f"{arguments}"
-    answers.__dict__["paint"] = lambda folder, **arguments: Image.new("RGB", (8, 8), "red")
+    paintings = ModuleType("m6.generate.paintings")
+    paintings.__dict__["paint"] = lambda folder, output, **arguments: [f"{output.name} {arguments}"]
+    monkeypatch.setitem(sys.modules, "m6.generate.paintings", paintings)
     monkeypatch.setitem(sys.modules, "m6.generate.answers", answers)
     monkeypatch.setattr("m6.generate.answers", answers, raising=False)
     return run.folder
@@ -267,9 +269,7 @@ def test_generate(trained: Path, tmp_path: Path, capsys: Said) -> None:
     assert main(["generate", "poem", "--run", str(trained), "--title", "春晓", "--top-k", "5"]) == 0
     assert capsys.readouterr().out == "{'title': '春晓', 'top_k': 5}\n"
     output = tmp_path / "apple.png"
-    assert main(["generate", "paint", "--run", str(trained), "--prompt", "红苹果", "--output", str(output)]) == 0
-    with Image.open(output) as image:
-        assert image.getpixel((0, 0)) == (255, 0, 0)
+    Image.new("RGB", (8, 8), "red").save(output)
     question = ["--image", str(output), "--question", "这是什么？", "--seed", "3"]
     assert main(["generate", "answer", "--run", str(trained), *question]) == 0
     told = capsys.readouterr().out.splitlines()[-1]
@@ -282,9 +282,29 @@ def test_generate(trained: Path, tmp_path: Path, capsys: Said) -> None:
     assert "'seed': 3, 'beams': 5, 'length_penalty': 0.5, 'no_repeat_ngram': 3, 'choices': ['是', '不是']}" in told
 
 
+def test_a_painting_is_asked_for_in_two_ways(trained: Path, capsys: Said) -> None:
+    ways = ["--n", "16", "--size", "256", "--guidance", "3", "--best=4", "--seed", "7"]
+    words = ["--run", str(trained), "--prompt", "一只戴眼镜的猫", "--output", "out"]
+    assert main(["generate", "paint", *words, *ways]) == 0
+    told = capsys.readouterr().out
+    asked = "{'prompt': '一只戴眼镜的猫', 'n': 16, 'size': '256', 'guidance': 3.0, 'best': 4, 'seed': 7}"
+    assert told == f"out {asked}\n"
+    assert main(["generate", str(trained), "--task", "text_to_image", "一只戴眼镜的猫", *ways, "out/"]) == 0
+    assert capsys.readouterr().out == told
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["RUN", "--task", "paint", "x", "out"], "--task paint: only text_to_image"),
+        (["RUN", "--task", "text_to_image", "x"], "takes a run, a prompt and a folder or PNG to write, got RUN x"),
+        (["RUN", "--task=text_to_image", "", "out"], "--prompt: the text is empty"),
+        (
+            ["RUN", "--task", "text_to_image", "x", "out", "--sise", "64"],
+            "--sise: no such option, did you mean --size?",
+        ),
+        (["paint", "--prompt", "x", "--region", "1,2,3"], "--region: '1,2,3': it has to be four whole numbers"),
+        (["paint", "--prompt", "x", "--n", "many"], "invalid int value: 'many'"),
         ([], "required: KIND"),
         (["caption"], "required: --image"),
         (["pant"], "invalid choice: 'pant'"),

@@ -7,8 +7,8 @@ import pytest
 
 from m6.corpus.document import Document, Question, make_document
 from m6.data.config import DataConfig
-from m6.data.objectives import SEEING, STANDALONE, YES, mask_spans, product_prompt, question_prompt
-from m6.data.sample import Codes, Text
+from m6.data.objectives import PAINTING, SEEING, STANDALONE, YES, mask_spans, product_prompt, question_prompt
+from m6.data.sample import HIDDEN, Codes, Text
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import MASK, MATCH
 from tests.unit.small_corpus import documents, tokenizer
@@ -27,6 +27,9 @@ class Surroundings:
 
     def codes(self, document: Document) -> Codes:
         return Codes(np.zeros((8, 8), int))
+
+    def coarse_codes(self, document: Document) -> Codes:
+        return Codes(np.ones((2, 2), int))
 
     def unfitting_text(self, document: Document, rng: np.random.Generator) -> str:
         return "左边是猫"
@@ -160,3 +163,51 @@ def test_attributes_of_a_product_follow_its_title() -> None:
     assert product_prompt("晴雨伞", {"颜色": "红", "材质": "棉"}) == "晴雨伞；颜色：红；材质：棉。描述："
     assert product_prompt("", {"颜色": "红"}) == "颜色：红。描述："
     assert product_prompt("", {}) == ""
+
+
+class Grids(Surroundings):
+    """With codes that all differ."""
+
+    def codes(self, document: Document) -> Codes:
+        return Codes(np.arange(48).reshape(6, 8))
+
+
+def test_inpainting_asks_for_a_rectangle_from_all_about_it() -> None:
+    """Each cell is either read or written; over many draws every cell, and every height and width, has its turn."""
+    around = Grids(AROUND.text)
+    sizes, painted = set(), np.zeros(48, int)
+    for seed in range(300):
+        (branch,) = STANDALONE["inpainting"](PICTURE, around, np.random.default_rng(seed))
+        text, about = branch.prefix
+        assert isinstance(text, Text)
+        assert isinstance(about, Codes)
+        assert isinstance(branch.target, Codes)
+        inside = branch.target.grid != HIDDEN
+        assert ((about.grid == HIDDEN) == inside).all()
+        assert (np.where(inside, branch.target.grid, about.grid) == np.arange(48).reshape(6, 8)).all()
+        rows, columns = inside.any(1).sum(), inside.any(0).sum()
+        assert inside.sum() == rows * columns
+        sizes.add((int(rows), int(columns)))
+        painted += inside.flatten()
+    assert {rows for rows, _ in sizes} == set(range(1, 7))
+    assert {columns for _, columns in sizes} == set(range(1, 9))
+    assert (painted > 0).all()
+
+
+def test_coarse_codes_stand_before_fine_ones() -> None:
+    (branch,) = STANDALONE["coarse_to_fine"](PICTURE, AROUND, np.random.default_rng(0))
+    text, coarse = branch.prefix
+    assert isinstance(text, Text)
+    assert isinstance(coarse, Codes)
+    assert isinstance(branch.target, Codes)
+    assert AROUND.text.decode(list(text.ids)) == PICTURE["text"]
+    assert (coarse.grid.shape, branch.target.grid.shape) == ((2, 2), (8, 8))
+
+
+@pytest.mark.parametrize("name", PAINTING)
+def test_a_size_is_told_also_without_a_prompt(name: str) -> None:
+    around = Grids(AROUND.text)
+    around.config = DataConfig(empty_prompt=1.0, tell_size=True)
+    (branch,) = STANDALONE[name](PICTURE, around, np.random.default_rng(0))
+    texts = [around.text.decode(list(part.ids)) for part in branch.prefix if isinstance(part, Text)]
+    assert texts == ["8x6"]

@@ -1,16 +1,17 @@
 """Packing: what stands in a row does not change what a sample is worth."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from m6.data.packing import assign_rows, choose_rows, common_length, pack, plane
-from m6.data.sample import Branch, Sample, Text
+from m6.data.sample import HIDDEN, Branch, Codes, Sample, Text
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.tokenizer.vocabulary import END, TEXT
+from m6.tokenizer.vocabulary import END, IMAGE, TEXT
 from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 
@@ -78,3 +79,30 @@ def test_packing_wastes_little() -> None:
     length = common_length(lengths, rows, 256)
     assert length % 32 == 0
     assert sum(lengths) / (len(rows) * length) > 0.88
+
+
+def test_pictures_of_several_sizes_are_packed_together(model: Transformer) -> None:
+    """Wide, high, large and small ones, one of them a region: each is worth what it is alone."""
+    rng = np.random.default_rng(0)
+    grids = [rng.integers(0, 100, shape) for shape in ((4, 12), (12, 4), (8, 8), (2, 3), (5, 7))]
+    region = np.zeros((5, 7), bool)
+    region[1:4, 2:6] = True
+    prefixes = [(Text((300, 301)),)] * 4 + [(Codes(np.where(region, HIDDEN, grids[4])),)]
+    grids[4] = np.where(region, grids[4], HIDDEN)
+    samples = [
+        Sample(str(number), (), (Branch("text_to_image", prefix, Codes(grid)),))
+        for number, (prefix, grid) in enumerate(zip(prefixes, grids, strict=True))
+    ]
+    alone = torch.cat([sample_losses(model, [sample], 0) for sample in samples])
+    torch.testing.assert_close(sample_losses(model, samples, 120), alone, atol=1e-5, rtol=1e-5)
+
+
+def test_cells_that_are_hidden_are_left_out() -> None:
+    """A picture of 2 x 3 codes of which the middle column is painted: by hand."""
+    about = Codes(np.array([[10, HIDDEN, 12], [13, HIDDEN, 15]]))
+    inside = Codes(np.array([[HIDDEN, 11, HIDDEN], [HIDDEN, 14, HIDDEN]]))
+    batch = pack([Sample("k", (), (Branch("inpainting", (about,), inside),))], VOCABULARY, 8, 0)
+    assert batch.ids.tolist() == [[510, 512, 513, 515, IMAGE, 511]]
+    assert batch.position[0].tolist() == [[0, 1, 1], [0, 1, 3], [0, 2, 1], [0, 2, 3], [1, 1, 2], [1, 2, 2]]
+    assert batch.labels.tolist() == [511, 514]
+    assert batch.causal.tolist() == [[False] * 4 + [True] * 2]

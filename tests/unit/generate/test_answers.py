@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m6.config import UserError
 from m6.corpus.config import EmojiConfig
 from m6.corpus.images.prepare import Picture, prepare
 from m6.corpus.starter import emoji_pictures, emoji_rows
@@ -47,8 +46,3 @@ def test_any_size_is_laid_whole_on_a_white_square(tmp_path: Path, size: tuple[in
     red = pixels[..., 1] < 100
     assert abs(red.mean() - min(size) / max(size)) < 0.05
     assert red[32, 32]
-
-
-def test_guidance_has_to_be_a_number(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="guidance nan"):
-        answers.paint(tmp_path, "红苹果", guidance=float("nan"))

@@ -5,31 +5,20 @@ import pytest
 import torch
 
 from m6.config import UserError
-from m6.data.config import DataConfig
-from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
 from m6.generate.engine import Engine
 from m6.generate.prefill import Prefill, Prefix
 from m6.generate.sampling import Sampling
-from m6.model.config import ModelConfig
-from m6.model.masks import boolean_mask
+from m6.model.config import CodeAttentionConfig
 from m6.model.transformer import Transformer
-from m6.tokenizer.vocabulary import END, TEXT, Vocabulary
-from m6.vqgan.config import VQGANConfig
-from m6.vqgan.model import VQGAN
+from m6.tokenizer.vocabulary import END, TEXT
 from tests.unit.data.examples import picture
-from tests.unit.small_corpus import documents, tokenizer
+from tests.unit.generate.small_engine import next_logits, small_engine
 
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    torch.manual_seed(0)
-    text = tokenizer(documents())
-    codes = VQGANConfig(channels=(8, 8, 16))
-    vocabulary = Vocabulary(text.size, codes.num_codes)
-    size = ModelConfig(num_layers=2, hidden_size=64, num_heads=2, ffn_size=128, init_std=0.2)
-    model = Transformer(size, vocabulary.size)
-    return Engine(model, vocabulary, text, VQGAN(codes), DataConfig(image_input="pixels"), picture_size=16)
+    return small_engine()
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +30,6 @@ def prefixes(engine: Engine) -> list[Prefix]:
         (engine.text("五言绝句《春晓》"),),
         (),
     ]
-
-
-def next_logits(engine: Engine, prefix: Prefix, target: Text | Codes) -> torch.Tensor:
-    """Logits at every place of the target, by one uncached forward pass over the packed sample."""
-    batch = pack([Sample("", (), (Branch("x", prefix, target),))], engine.vocabulary, 8, 0)
-    mask = boolean_mask(batch.sample, batch.branch, batch.causal)
-    with torch.inference_mode():
-        hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
-        return engine.model.logits(hidden)
 
 
 def test_cached_writing_is_what_the_full_forward_likes_best(engine: Engine, prefixes: list[Prefix]) -> None:
@@ -82,6 +62,34 @@ def test_cached_painting_is_what_the_full_forward_likes_best(engine: Engine, pre
     for prefix, grid in zip(prefixes, grids, strict=True):
         logits = next_logits(engine, prefix, Codes(grid))[:, engine.vocabulary.text_size :]
         assert logits.argmax(-1).tolist() == grid.flatten().tolist()
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize(
+    "codes",
+    [
+        CodeAttentionConfig(pattern="window", rows=2, columns=1),
+        CodeAttentionConfig(pattern="row_column"),
+        CodeAttentionConfig(pattern="window_strided", rows=1, columns=1, stride=2),
+    ],
+    ids=lambda codes: codes.pattern,
+)
+def test_sparse_cached_painting_is_what_the_sparse_full_forward_likes_best(
+    engine: Engine, prefixes: list[Prefix], codes: CodeAttentionConfig, guidance: float
+) -> None:
+    """Prefixes of different lengths in one batch, and caches that keep what is still seen alone."""
+    config = engine.model.config.model_copy(update={"code_attention": codes})
+    model = Transformer(config, engine.vocabulary.size)
+    model.load_state_dict(engine.model.state_dict())
+    sparse = Engine(model, engine.vocabulary, engine.tokenizer, engine.vqgan, engine.data, 16)
+    grids = sparse.paint(prefixes, 5, 6, Sampling(), guidance)
+    differs = False
+    for prefix, grid in zip(prefixes, grids, strict=True):
+        logits, without = (next_logits(sparse, each, Codes(grid)) for each in (prefix, ()))
+        guided = (without + guidance * (logits - without))[:, engine.vocabulary.text_size :]
+        assert guided.argmax(-1).tolist() == grid.flatten().tolist()
+        differs |= not torch.allclose(next_logits(engine, prefix, Codes(grid)), logits, atol=1e-3)
+    assert differs  # the rule counts
 
 
 def test_guidance_is_the_two_halves_apart(engine: Engine, prefixes: list[Prefix]) -> None:

@@ -48,8 +48,8 @@ def plain(query: Tensor, key: Tensor, value: Tensor, batch: Batch) -> Tensor:
     return torch.stack(rows).view(query.shape[0], -1, HEADS, SIZE).transpose(1, 2)
 
 
-def float_mask(*rule: Tensor) -> Tensor:
-    allowed = boolean_mask(*rule)
+def float_mask(sample: Tensor, branch: Tensor, causal: Tensor) -> Tensor:
+    allowed = boolean_mask(sample, branch, causal)
     return torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
 
 

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from m6.model.attention import attend
 from m6.model.masks import PieceMask, block_mask, boolean_mask, piece_mask
+from m6.model.sparse import Tiles
 
 DRAWING = """
 x x . . . . . . .
@@ -48,9 +49,14 @@ def test_attention_in_pieces_is_attention_under_the_whole_mask() -> None:
     query, key, value = given.unbind()
     whole = attend(query, key, value, boolean_mask(sample, branch, causal))
     mask = piece_mask(sample, branch, causal)
-    pieces = attend(query, key, value, PieceMask(mask.lengths, [one.double() for one in mask.masks]))
+    pieces = attend(query, key, value, PieceMask(mask.lengths, [added(one).double() for one in mask.masks]))
     assert mask.lengths == [7, 2, 3, 2] * 2
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-13)
     upstream = torch.randn(whole.shape, generator=generator, dtype=torch.float64)
     gradients = [torch.autograd.grad(mixed, given, upstream)[0] for mixed in (pieces, whole)]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-13)
+
+
+def added(mask: torch.Tensor | Tiles) -> torch.Tensor:
+    assert isinstance(mask, torch.Tensor)
+    return mask

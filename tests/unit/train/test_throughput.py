@@ -6,12 +6,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from m6.data.packing import pack
-from m6.model.config import ExpertsConfig, ModelConfig
+from m6.model.config import CodeAttentionConfig, ExpertsConfig, ModelConfig
 from m6.model.flops import TRAINING, forward_flops
 from m6.model.masks import PieceMask, boolean_mask, build_mask
 from m6.model.transformer import Transformer
 from m6.train.pretrain import LABELS_MULTIPLE, batch_loss
-from m6.train.throughput import allowed_pairs, batch_counts
+from m6.train.throughput import allowed_pairs, batch_counts, unseen_pairs
 from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 SIZE = ModelConfig(num_layers=2, hidden_size=32, num_heads=2, ffn_size=64, patch_size=4)
@@ -23,6 +23,15 @@ def test_pairs_are_those_of_the_mask(row_length: int) -> None:
     mask = boolean_mask(batch.sample, batch.branch, batch.causal)[:, 0]
     real = batch.sample >= 0
     assert allowed_pairs(batch) == int((mask & real[:, :, None]).sum())
+
+
+@pytest.mark.parametrize("pattern", ["full", "window", "row_column", "window_strided"])
+def test_pairs_of_painted_codes_are_those_of_their_rule(pattern: str) -> None:
+    codes = CodeAttentionConfig.model_validate({"pattern": pattern, "rows": 1, "columns": 1, "stride": 2})
+    batch = pack(mixed_samples(), VOCABULARY, 4, 64)
+    mask = boolean_mask(batch.sample, batch.branch, batch.causal, batch.position, codes)[:, 0]
+    real = batch.sample >= 0
+    assert allowed_pairs(batch) - unseen_pairs(batch, codes) == int((mask & real[:, :, None]).sum())
 
 
 def test_plain_text_is_half_a_square() -> None:

@@ -1,0 +1,74 @@
+"""Coarse codes stand row for row beside the corpus, and come before the fine ones in training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from m6.config import UserError, load_recipe
+from m6.data.config import DataConfig, Entry
+from m6.data.images import CodeStore, decode_image
+from m6.data.mixture import Mixture
+from m6.data.sample import Codes
+from m6.train import coarse_codes
+from m6.train.vqgan import encode_corpus, to_tensor
+from m6.vqgan.config import VQGANConfig
+from m6.vqgan.model import VQGAN
+from tests.unit.small_corpus import tokenizer, write_corpus
+
+SHAPE = VQGANConfig(channels=(8, 8, 16))
+DATA = DataConfig(
+    mixture=(Entry(source="emoji", samples=2, objectives={"coarse_to_fine": 1.0}),), coarse_factor=2, empty_prompt=0.0
+)
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> VQGAN:
+    """An image tokenizer as it was drawn, in the place of a trained one."""
+    torch.manual_seed(0)
+    drawn = VQGAN(SHAPE).eval()
+    monkeypatch.setattr(coarse_codes, "newest", lambda folder, name: folder)
+    monkeypatch.setattr(coarse_codes, "load_weights", lambda path, made: made.load_state_dict(drawn.state_dict()))
+    return drawn
+
+
+def test_coarse_codes_are_those_of_the_pictures_made_small(model: VQGAN, tmp_path: Path) -> None:
+    rows = write_corpus(tmp_path / "corpus")
+    encode_corpus(model, tmp_path / "corpus", tmp_path / "vqgan" / "codes")
+    assert coarse_codes.wanted(DATA)
+    assert not coarse_codes.wanted(load_recipe("quickstart").pretrain.data)  # type: ignore[attr-defined]
+    coarse_codes.write_coarse_codes(tmp_path, DATA, SHAPE)
+    store = CodeStore(coarse_codes.folder_of(tmp_path))
+    for number, row in enumerate(rows):
+        if row["images"] and number % 7 == 0:
+            pixels = decode_image(row["images"][0]["bytes"]).astype(np.float64)
+            means = pixels.reshape(32, 2, 32, 2, 3).mean((1, 3))
+            expected = model.encode(to_tensor(np.floor(means + 0.5).astype(np.uint8)[None]))[0].numpy()
+            assert (store[number] == expected).mean() > 0.98  # means are rounded at other places now and then
+        elif not row["images"]:
+            assert store[number].size == 0
+    text = tokenizer(rows)
+    mixture = Mixture(
+        tmp_path / "corpus", tmp_path / "vqgan" / "codes", text, DATA, 0, coarse=coarse_codes.folder_of(tmp_path)
+    )
+    for sample in mixture.samples(0):
+        (branch,) = sample.branches
+        coarse = branch.prefix[-1]
+        assert isinstance(coarse, Codes)
+        assert isinstance(branch.target, Codes)
+        assert (coarse.grid.shape, branch.target.grid.shape) == ((4, 4), (8, 8))
+
+
+def test_they_are_written_once(model: VQGAN, tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus")
+    coarse_codes.write_coarse_codes(tmp_path, DATA, SHAPE)
+    manifest = coarse_codes.folder_of(tmp_path) / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    coarse_codes.write_coarse_codes(tmp_path, DATA, SHAPE)
+    assert manifest.stat().st_mtime_ns == before
+
+
+def test_a_factor_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(UserError, match="coarse_factor 3: 64 pixels are no multiple of 3 x 8"):
+        coarse_codes.smaller(np.zeros((64, 64, 3), np.uint8), 3, 8)
