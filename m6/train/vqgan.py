@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from m6.config import UserError
-from m6.data.images import CODES_SCHEMA, decode_image
+from m6.data.images import codes_schema, decode_image
 from m6.data.loader import batches
 from m6.data.mixture import shuffled
 from m6.data.unusable import Skipped, UnusableError, first_usable, usable
@@ -121,11 +121,11 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
 
     def loss(batch: PictureBatch, _: Tensor | None) -> tuple[Tensor, Figures]:
         images = to_tensor(batch.pixels).to(next(model.parameters()).device)
-        restored, _ = model(images)
+        restored, _, auxiliary = model(images)
         error = restored - images
         with torch.no_grad():
             quality = psnr(images, restored.clamp(-1, 1)).mean()
-        return error.square().mean() + L1_WEIGHT * error.abs().mean(), {"psnr": (quality, 1.0)}
+        return error.square().mean() + L1_WEIGHT * error.abs().mean() + auxiliary, {"psnr": (quality, 1.0)}
 
     task = Task(
         model=model,
@@ -161,6 +161,7 @@ def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
     (composed scenes show training pictures, so they do not count), or over all held-out ones if there are no others.
     """
     model.eval()
+    schema = codes_schema(model.config.num_codes)
     shards = Shards(corpus)
     kinds = list(picture_rows(shards))
     counts = torch.zeros(model.config.num_codes)
@@ -193,9 +194,9 @@ def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
                         [row for row in seen if kinds[row][1] == "heldout"], psnr(images[held], restored), strict=True
                     ):
                         quality.setdefault(kinds[row][0], []).append(float(value))
-            yield pa.Table.from_pylist([_code_row(grids.get(row)) for row in rows], schema=CODES_SCHEMA)
+            yield pa.Table.from_pylist([_code_row(grids.get(row)) for row in rows], schema=schema)
 
-    write_shards(folder, tables(), CODES_SCHEMA, rows_per_shard=16_384)
+    write_shards(folder, tables(), schema, rows_per_shard=16_384)
     if unusable:
         print(f"encode: {len(unusable)} pictures cannot be read and have no codes; {unusable[-1]}", file=sys.stderr)
     real = [value for source, values in quality.items() if source != "scenes" for value in values]

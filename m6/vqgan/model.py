@@ -1,8 +1,7 @@
 """The image tokenizer: a picture to a small grid of discrete codes, and back.
 
-A convolutional autoencoder with finite scalar quantisation (FSQ, arXiv 2309.15505, from vector-quantize-pytorch): each
-of a few latent channels is rounded to one of `levels` values, and the combination is the code. FSQ uses its whole code
-book without tricks. Any side divisible by `downsample` works, since all of it is convolution.
+A convolutional autoencoder around a quantizer (`m6.vqgan.quantizer`). Any side divisible by `downsample` works, since
+all of it is convolution; a large picture may be worked on in tiles, with the same result (`m6.vqgan.tiles`).
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vector_quantize_pytorch import FSQ
 
+from m6.config import UserError
 from m6.vqgan.config import VQGANConfig
+from m6.vqgan.quantizer import quantizer
+from m6.vqgan.tiles import decoder_reach, encoder_reach, in_tiles
 
 
 class ChannelNorm(nn.Module):
@@ -50,7 +51,7 @@ class ResidualBlock(nn.Module):
 
 
 def encoder(config: VQGANConfig) -> nn.Sequential:
-    """[B, 3, S, S] -> [B, len(levels), S / f, S / f]; each resolution folds 2 x 2 places into one.
+    """[B, 3, S, S] -> [B, C, S / f, S / f]; each resolution folds 2 x 2 places into one.
 
     Its eye is narrow on purpose: a code sees its own patch and some pixels around it, so that a thing has the same
     codes wherever on the grid it lies and whatever lies beside it.
@@ -62,13 +63,13 @@ def encoder(config: VQGANConfig) -> nn.Sequential:
         layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * width, channels, 1)]
         layers += [ResidualBlock(channels, kernel) for _ in range(config.encoder_blocks)]
         width = channels
-    return nn.Sequential(*layers, ChannelNorm(width), nn.SiLU(), nn.Conv2d(width, len(config.levels), 1))
+    return nn.Sequential(*layers, ChannelNorm(width), nn.SiLU(), nn.Conv2d(width, config.quantizer.width, 1))
 
 
 def decoder(config: VQGANConfig) -> nn.Sequential:
-    """[B, len(levels), S / f, S / f] -> [B, 3, S, S], from the coarsest resolution to the finest."""
+    """[B, C, S / f, S / f] -> [B, 3, S, S], from the coarsest resolution to the finest."""
     width = config.channels[-1]
-    layers: list[nn.Module] = [nn.Conv2d(len(config.levels), width, 3, padding=1)]
+    layers: list[nn.Module] = [nn.Conv2d(config.quantizer.width, width, 3, padding=1)]
     for level, channels in enumerate(reversed(config.channels)):
         if level:
             layers += [nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
@@ -85,24 +86,43 @@ class VQGAN(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = encoder(config)
-        self.quantizer = FSQ(list(config.levels))
+        self.quantizer = quantizer(config.quantizer)
         self.decoder = decoder(config)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images: [B, 3, S, S] in -1 to 1. Returns the reconstruction of the same form and codes [B, S / f, S / f]."""
-        latent, codes = self.quantizer(self.encoder(images))
-        return self.decoder(latent), codes
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """images: [B, 3, S, S'] in -1 to 1. Returns the reconstruction of the same form, codes [B, S / f, S' / f], and
+        the loss [] of the quantizer."""
+        latent, codes, loss = self.quantizer(self.encoder(images))
+        return self.decoder(latent), codes, loss
 
     def backbone(self) -> nn.Module:
         """A copy of the encoder up to its last features [B, channels[-1], S / f, S / f], to read pictures with."""
         return copy.deepcopy(self.encoder[:-1])
 
     @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """Codes [B, S / f, S / f] int64 of images [B, 3, S, S] in -1 to 1."""
-        return self.quantizer(self.encoder(images))[1].long()
+    def encode(self, images: Tensor, tile: int = 0) -> Tensor:
+        """Codes [B, S / f, S' / f] int64 of images [B, 3, S, S'] in -1 to 1, worked on in tiles of that many pixels a
+        side if it is not 0, with the same codes. UserError for sides that are no multiples of f."""
+        f = self.config.downsample
+        height, width = images.shape[-2:]
+        if height % f or width % f:
+            raise UserError(
+                f"a picture of {width} x {height} pixels: sides have to be multiples of the {f} pixels of a code; "
+                "crop or resize it"
+            )
+        latent = in_tiles(self.encoder, images, self._tile(tile), encoder_reach(self.config), f, 1)
+        codes: Tensor = self.quantizer(latent)[1]
+        return codes
 
     @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """Images [B, 3, S, S], clipped to -1 to 1, of codes [B, S / f, S / f]."""
-        return self.decoder(self.quantizer.indices_to_codes(codes)).clamp(-1, 1)
+    def decode(self, codes: Tensor, tile: int = 0) -> Tensor:
+        """Images [B, 3, S, S'], clipped to -1 to 1, of codes [B, S / f, S' / f], in tiles as of `encode`."""
+        f = self.config.downsample
+        latent = self.quantizer.features(codes)
+        return in_tiles(self.decoder, latent, self._tile(tile) // f, decoder_reach(self.config), 1, f).clamp(-1, 1)
+
+    def _tile(self, tile: int) -> int:
+        f = self.config.downsample
+        if tile < 0 or tile % f:
+            raise UserError(f"tile {tile}: it has to be a multiple of the {f} pixels of a code, or 0 for none")
+        return tile
