@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from m6.config import UserError
-from m6.train.vqgan import to_tensor
+from m6.data.pictures import to_tensor
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 from m6.vqgan.tiles import decoder_reach, encoder_reach
