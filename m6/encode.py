@@ -59,6 +59,7 @@ def _write(folder: Path, corpus: Path, out: Path, tile: int, batch_size: int) ->
 
     recipe = Recipe.read(folder / "config.json")
     model = VQGAN(recipe.vqgan.model)
+    model.checked_tile(tile)
     checkpoint = newest(folder / "vqgan", "vqgan")
     tokenizer = weights_digest(folder / "vqgan")
     if out.exists() and not out.is_dir():

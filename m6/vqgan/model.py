@@ -55,7 +55,7 @@ class VQGAN(nn.Module):
                 f"a picture of {width} x {height} pixels: sides have to be multiples of the {f} pixels of a code; "
                 "crop or resize it"
             )
-        latent = in_tiles(self.encoder, images, self._tile(tile), encoder_reach(self.config), f, 1)
+        latent = in_tiles(self.encoder, images, self.checked_tile(tile), encoder_reach(self.config), f, 1)
         codes: Tensor = self.quantizer(latent)[1]
         return codes
 
@@ -64,9 +64,12 @@ class VQGAN(nn.Module):
         """Images [B, 3, S, S'], clipped to -1 to 1, of codes [B, S / f, S' / f], in tiles as of `encode`."""
         f = self.config.downsample
         latent = self.quantizer.features(codes)
-        return in_tiles(self.decoder, latent, self._tile(tile) // f, decoder_reach(self.config), 1, f).clamp(-1, 1)
+        return in_tiles(self.decoder, latent, self.checked_tile(tile) // f, decoder_reach(self.config), 1, f).clamp(
+            -1, 1
+        )
 
-    def _tile(self, tile: int) -> int:
+    def checked_tile(self, tile: int) -> int:
+        """The side of a tile in pixels, as it was given. UserError for one that does not fit."""
         f = self.config.downsample
         if tile < 0 or tile % f:
             raise UserError(f"tile {tile}: it has to be a multiple of the {f} pixels of a code, or 0 for none")

@@ -116,7 +116,7 @@ def test_the_mean_of_the_weights_is_what_codes_are_made_with(corpus: Path, whole
     rows = heldout_rows(list(picture_rows(shards)))
     found = []
     for row in rows:
-        image = to_tensor(read_picture(shards, row)[1][None])
+        image = to_tensor(read_picture(shards, row)[1][None].copy())
         codes = model.encode(image)
         assert torch.equal(codes[0], torch.from_numpy(store[row]))
         found.append(float(psnr(image, model.decode(codes))))
