@@ -92,9 +92,7 @@ def _of_diffusers(folder: Path) -> tuple[VQGANConfig, dict[str, Tensor]]:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{folder}: no folder of a VQModel of diffusers ({reason}); it has config.json and {WEIGHTS}"
-        ) from None
+        raise UserError(f"{folder}: no VQModel of diffusers ({reason}); one has config.json and {WEIGHTS}") from None
     if about.get("_class_name") != "VQModel":
         raise UserError(f"{folder}/config.json: _class_name {about.get('_class_name')!r}, it has to be 'VQModel'")
     for name, value in KNOWN.items():

@@ -196,7 +196,9 @@ def test_a_stage_begins_with_published_weights_of_its_own_shape() -> None:
     shape = read(FOLDER).config
     model = begin(VQGANStage(model=shape, start_from=str(FOLDER)), seed=0)
     check_same(model.eval())
-    with pytest.raises(UserError, match=r"another shape than vqgan.model \(field: there, here\): channels"):
+    with pytest.raises(
+        UserError, match=r"another shape than vqgan.model \(field: there, here\): kind: 'resnet', 'narrow'; channels"
+    ):
         begin(VQGANStage(start_from=str(FOLDER)), seed=0)
     with pytest.raises(UserError, match="frozen takes the weights of start_from, which is empty"):
         VQGANStage(frozen=True)
