@@ -4,10 +4,10 @@
 
 Both take pictures of 128 x 128 pixels to 16 x 16 codes of 1,024 (f8). `encode_vs_diffusers` and `decode_vs_diffusers`
 are pictures a second, from pixels to codes and from codes to pixels, in float32, by turns. Seconds are those of user
-CPU of one thread, on an idle machine those of the clock. `psnr_vs_diffusers` trains
-each from the start for as many of these seconds, one after the other, on the same pictures (the bundled emoji) with
-the same losses of pixels, batches and optimizer, and divides what they reach on held-out ones, in dB. `--smoke` is one
-run on a few pictures, whose figures mean nothing.
+CPU of one thread, on an idle machine those of the clock. `psnr_vs_diffusers` trains each from the start for as many of
+these seconds, one after the other, on the same pictures (the bundled emoji) with the same losses of pixels, batches and
+optimizer, and divides what they reach on held-out ones, in dB. `--smoke` is one run on a few pictures, whose figures
+mean nothing.
 """
 
 from __future__ import annotations

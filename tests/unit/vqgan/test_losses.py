@@ -1,15 +1,19 @@
 """Losses: each by hand or against its plain form; the adaptive weight, and who gets which gradient."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from m6.config import UserError
 from m6.train.config import VQGANStage
+from m6.train.vqgan_features import from_folder
 from m6.vqgan.config import FeaturesConfig, LossConfig, VQGANConfig
 from m6.vqgan.features import FeatureNet, two_views_loss
 from m6.vqgan.losses import Losses, PatchDiscriminator, feature_distance, hinge
 from m6.vqgan.model import VQGAN
+from tests.unit.vision_models import make_folder
 
 CONFIG = LossConfig(l1=0.3, perceptual=0.5, discriminator=0.8, discriminator_start=10, discriminator_channels=8)
 
@@ -115,3 +119,20 @@ def test_what_does_not_go_together_is_refused(make: object, said: str) -> None:
     assert callable(make)
     with pytest.raises(UserError, match=said):
         make()
+
+
+def test_features_of_a_vision_model_from_a_folder(tmp_path: Path) -> None:
+    for kind in ("resnet", "vit"):
+        folder = make_folder(tmp_path / kind, kind)
+        net, digest = from_folder(str(folder))
+        images = torch.rand(2, 3, 48, 48, requires_grad=True)
+        maps = net(images)
+        assert len(digest) == 64
+        assert all(each.dim() == 4 and len(each) == 2 for each in maps)
+        assert net.pooled(images).shape == (2, 16)
+        assert feature_distance(maps, net(images)).item() == 0
+        feature_distance(maps, [each.detach() for each in net(images.flip(3))]).backward()
+        assert images.grad is not None
+        assert images.grad.abs().sum() > 0
+    with pytest.raises(UserError, match=r"vqgan.features.folder: .*config.json cannot be read"):
+        from_folder(str(tmp_path))
