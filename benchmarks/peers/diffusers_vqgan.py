@@ -1,6 +1,6 @@
 """The VQModel of diffusers under measurement: PYTHON diffusers_vqgan.py PICTURES encode|decode|train [SECONDS]
 
-f8, one block a resolution and 1,024 codes of width 8; its channels are chosen for as many parameters as ours: 2.16 million.
+f8, one block a resolution and 1,024 codes of width 8; channels are chosen for as many parameters as ours: 2.16 million.
 """
 
 from __future__ import annotations

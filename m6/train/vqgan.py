@@ -42,7 +42,8 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
     if not stage.frozen:
         train(task, stage.loop, folder, "vqgan", about)
     elif not checkpoints(folder):
-        write(folder, 0, {WEIGHTS: model.state_dict()}, about, ALONE)
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        write(folder, 0, {WEIGHTS: weights}, about, ALONE)
     encode_corpus(model.cpu(), corpus, folder / "codes", weights_digest(folder))
     found = figures_of(model, corpus, folder / "codes", features.on("cpu") if features else None)
     rows = read_metrics(folder / "metrics.jsonl")

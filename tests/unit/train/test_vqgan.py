@@ -21,6 +21,7 @@ from m6.shards import Shards
 from m6.train import vqgan, vqgan_encode
 from m6.train.vqgan_encode import check_codes, encode_corpus, other_codes
 from m6.vqgan.figures import psnr
+from m6.vqgan.interop import read
 from m6.vqgan.model import VQGAN
 from tests.unit.small_corpus import write_corpus
 
@@ -131,6 +132,20 @@ def test_grids_and_their_figures_come_every_few_steps(whole: tuple[Path, dict[st
     rows = read_metrics(whole[0] / "vqgan" / "metrics.jsonl")
     assert ["heldout/ssim" in row for row in rows] == [False, False, True, False, False, True]
     assert {"heldout/psnr", "heldout/fid_own_features", "heldout/codes_used", "heldout/codes_entropy"} <= rows[2].keys()
+
+
+def test_published_weights_are_taken_as_they_are(corpus: Path, tmp_path: Path) -> None:
+    published = Path(__file__).parents[2] / "fixtures" / "vqmodel"
+    expected = read(published)
+    given = {"vqgan.model": expected.config.model_dump(), "vqgan.start_from": str(published), "vqgan.frozen": True}
+    recipe = Recipe().override({"corpus.image_size": 64, "model.max_side": 64, **given})
+    figures = trained(tmp_path / "run", corpus, recipe)
+    assert "psnr_train" not in figures
+    assert figures["psnr_heldout"] > 0
+    model = VQGAN(recipe.vqgan.model)
+    load_weights(newest(tmp_path / "run" / "vqgan", "vqgan"), model)
+    state = model.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.state_dict().items())
 
 
 def encoded(folder: Path, corpus: Path, **given: Any) -> bytes:
