@@ -36,6 +36,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.peers.setup
 	$(BIN)/python -m benchmarks.corpus --json runs/benchmarks.json
 	$(BIN)/python -m benchmarks.train_step --json runs/train_step.json
+	$(BIN)/python -m benchmarks.vqgan --json runs/vqgan.json
 	$(BIN)/python -m benchmarks.scale --json runs/scale.json
 	$(BIN)/python -m benchmarks.text_to_image --json runs/text_to_image.json
 

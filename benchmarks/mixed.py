@@ -19,7 +19,7 @@ import torch
 from m6.corpus.document import SCHEMA, Document, make_document
 from m6.corpus.sources import reader
 from m6.data.config import DataConfig
-from m6.data.images import CODES_SCHEMA
+from m6.data.images import codes_schema
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch, pack
 from m6.data.sample import Sample
@@ -121,4 +121,5 @@ def _write_codes(folder: Path, documents: list[Document], side: int, num_codes: 
         else {"height": 0, "width": 0, "codes": []}
         for document in documents
     ]
-    write_shards(folder, [pa.Table.from_pylist(rows, CODES_SCHEMA)], CODES_SCHEMA, rows_per_shard=4096)
+    schema = codes_schema(num_codes)
+    write_shards(folder, [pa.Table.from_pylist(rows, schema)], schema, rows_per_shard=4096)

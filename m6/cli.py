@@ -29,6 +29,7 @@ Stages, in the order of the work; each takes a recipe (a name, or the path of a 
   m6 corpus files           the same for any files, without a recipe
   m6 tokenizer RECIPE       learn the vocabulary
   m6 vqgan RECIPE           train the image tokenizer
+  m6 vqgan encode RUN       write the image codes of a corpus
   m6 pretrain RECIPE        train the model on all objectives
   m6 evaluate RECIPE        score the model on held-out data, write the report
 
@@ -112,6 +113,8 @@ def _verb(verb: str, words: list[str]) -> int:
         raise UserError(f"no verb {verb!r}{nearest(verb, [*STAGES, *verbs])}")
     if verb == "corpus" and words[:1] == ["files"]:
         return _corpus_files(words[1:])
+    if verb == "vqgan" and words[:1] == ["encode"]:
+        return _encode(words[1:])
     if _asks_help(words):
         print(_stage_help(verb, words))
         return 0
@@ -135,6 +138,13 @@ def _corpus_files(words: list[str]) -> int:
     from m6.stages import run_corpus_files
 
     run_corpus_files(folder, config)
+    return 0
+
+
+def _encode(words: list[str]) -> int:
+    from m6.encode import HELP, encode
+
+    print(HELP if _asks_help(words) else encode(words))
     return 0
 
 

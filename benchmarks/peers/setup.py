@@ -23,6 +23,7 @@ from m6.config import UserError, nearest
 PACKAGES = {
     "data-juicer": (("torch==2.13.0",), ("py-data-juicer==1.6.1", "selectolax", "ftfy", "emoji")),
     "datatrove": (("datatrove[io,processing]==0.10.1", "lxml_html_clean"),),
+    "diffusers": (("torch==2.13.0",), ("diffusers==0.42.1", "transformers==5.23.0")),
     "img2dataset": (("img2dataset==1.47.0",),),
     "transformers": (("torch==2.13.0",), ("transformers==5.23.0",)),
 }

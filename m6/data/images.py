@@ -13,13 +13,18 @@ from PIL import Image as PillowImage
 
 from m6.shards import Shards
 
-CODES_SCHEMA = pa.schema(
-    [
-        ("height", pa.int32()),  # codes
-        ("width", pa.int32()),  # codes
-        ("codes", pa.list_(pa.uint16())),  # reading order; empty for a document without a picture
-    ]
-)
+
+def codes_schema(num_codes: int) -> pa.Schema:
+    """Image codes, row for row beside a corpus, as wide as `num_codes` asks for."""
+    number = pa.uint16() if num_codes <= 2**16 else pa.uint32()
+    return pa.schema(
+        [
+            ("height", pa.int32()),  # codes
+            ("width", pa.int32()),  # codes
+            ("codes", pa.list_(number)),  # reading order; empty for a document without a picture
+        ]
+    )
+
 
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")  # the other alphabet of base64
 

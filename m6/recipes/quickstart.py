@@ -43,7 +43,7 @@ def recipe(look_steps: int = 600, paint_steps: int = 1_200) -> Recipe:
         ),
         tokenizer=TokenizerConfig(vocab_size=2_600, max_piece=1),
         vqgan=VQGANStage(
-            model=VQGANConfig(channels=(32, 64, 128), levels=(8, 5, 5, 5)),
+            model=VQGANConfig(channels=(32, 64, 128)),
             batch_size=32,
             loop=LoopConfig(
                 num_steps=900,

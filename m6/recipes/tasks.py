@@ -53,7 +53,7 @@ def recipe(look_steps: int = 600, num_steps: int = 2_600) -> Recipe:
         ),
         tokenizer=TokenizerConfig(vocab_size=6_000, max_piece=1),
         vqgan=VQGANStage(
-            model=VQGANConfig(channels=(32, 64, 128), levels=(8, 5, 5, 5)),
+            model=VQGANConfig(channels=(32, 64, 128)),
             batch_size=32,
             loop=LoopConfig(
                 num_steps=300,

@@ -11,9 +11,10 @@ those of whole tensors: nothing tells how many ranks there were. A rank reads on
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import torch
@@ -41,12 +42,16 @@ class Checkpoints:
         config: LoopConfig,
         about: dict[str, Any],
         ranks: Ranks = ALONE,
+        others: Mapping[str, nn.Module | Optimizers] = MappingProxyType({}),
     ) -> None:
-        """about: what every checkpoint tells of its training: "config", the resolved one, and what its caller adds."""
-        self._folder, self._model, self._optimizers = folder, model, optimizers
+        """about: what every checkpoint tells of its training: "config", the resolved one, and what its caller adds.
+        others: models and optimizers beside these two, by the names of their folders; one of the same name goes in the
+        place of the model."""
+        self._folder = folder
+        self._states = {WEIGHTS: model, OPTIMIZER: optimizers, **others}
         self._config, self._about, self._ranks = config, about, ranks
         self._apart: Ranks | None = None
-        self._copies: dict[str, dict[str, tuple[Tensor, Tensor]]] = {WEIGHTS: {}, OPTIMIZER: {}}
+        self._copies: dict[str, dict[str, tuple[Tensor, Tensor]]] = {name: {} for name in self._states}
         """Memory of the CPU for each part of this rank, and the same as a whole tensor."""
         self._thread: Thread | None = None
         self._failure: BaseException | None = None
@@ -102,7 +107,10 @@ class Checkpoints:
             self._thread.join(GRACE)  # the other ranks may be gone
 
     def _parts(self) -> dict[str, dict[str, Part]]:
-        return {WEIGHTS: model_parts(self._model), OPTIMIZER: self._optimizers.parts_of_states()}
+        return {
+            name: state.parts_of_states() if isinstance(state, Optimizers) else model_parts(state)
+            for name, state in self._states.items()
+        }
 
     @torch.no_grad()
     def _copied(self) -> dict[str, dict[str, Tensor]]:

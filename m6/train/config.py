@@ -1,13 +1,13 @@
 """Settings of the training loop. Free of torch, so that recipes and help stay light."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from m6.config import Config, Count, Decay, NotNegative, Positive, Share, Whole
 from m6.data.config import DataConfig
 from m6.parallel.config import ParallelConfig
-from m6.vqgan.config import VQGANConfig
+from m6.vqgan.config import FeaturesConfig, LossConfig, VQGANConfig
 
 
 class OptimizerConfig(Config):
@@ -109,16 +109,47 @@ class LoopConfig(Config):
 class VQGANStage(Config):
     """The image tokenizer and its training."""
 
-    may_change: ClassVar[tuple[str, ...]] = ("max_skipped",)
+    may_change: ClassVar[tuple[str, ...]] = ("max_skipped", "grid_every", "grid_pictures")
 
     model: VQGANConfig = VQGANConfig()
     """Its shape."""
+    start_from: str = ""
+    """Published weights that it begins with, of kind "resnet": a folder of diffusers, or a checkpoint of
+    taming-transformers. Empty begins by chance."""
+    frozen: bool = False
+    """Takes these weights as they are; nothing is trained."""
+    losses: LossConfig = LossConfig()
+    """What it is trained for."""
+    features: FeaturesConfig = FeaturesConfig()
+    """How pictures are compared but by their pixels."""
+    discriminator: OptimizerConfig = OptimizerConfig(
+        learning_rate=5e-4, muon_learning_rate=0.0, betas=(0.5, 0.9), schedule=((0.0, 1.0), (0.5, 1.0), (1.0, 0.02))
+    )
+    """Rates and schedule of the discriminator."""
+    average: Decay = 0.0
+    """What a running mean of the weights keeps of itself in an update; the mean is what codes and pictures are then
+    made with. 0 takes the weights as they are."""
+    grid_every: Whole = 0
+    """Updates between two looks at held-out pictures, a multiple of loop.log_every: a picture of originals above what
+    is restored of them, and figures in that row of metrics; 0 for none."""
+    grid_pictures: Annotated[int, Field(ge=2)] = 64
+    """Held-out pictures for these figures; up to 16 of them are shown."""
     batch_size: Count = 32
     """Pictures in one step."""
     max_skipped: Share = 0.01
     """Share of the pictures so far that may be unusable, as those that do not decode; a few always may."""
     loop: LoopConfig = LoopConfig()
     """Its training."""
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> Self:
+        if self.frozen and not self.start_from:
+            raise ValueError("frozen takes the weights of start_from, which is empty")
+        if self.losses.perceptual and self.features.source == "none":
+            raise ValueError("losses.perceptual compares features; say by features.source where they come from")
+        if self.grid_every % self.loop.log_every:
+            raise ValueError(f"grid_every {self.grid_every} is not a multiple of loop.log_every {self.loop.log_every}")
+        return self
 
 
 class PretrainStage(Config):

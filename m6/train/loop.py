@@ -2,6 +2,9 @@
 
     for the batches of each step:  loss -> gradients -> clip -> guard -> update -> metrics -> checkpoint
 
+With a second player (`Opponent`) each step has two losses and two optimizers: both losses are taken and both gradients
+computed before either player moves, and one decision lets both move or neither.
+
 The loop knows neither pictures nor text: what is trained gives it a `Task`, and data comes as an iterator of batches
 from any step on. What decides the weights is the seed and the step, so a run that is killed and goes on ends with the
 same weights, bit for bit, as one that was not; no state of a generator has to be kept, on any device.
@@ -26,12 +29,14 @@ from torch import Tensor, nn
 from m6.config import UserError
 from m6.data.loader import one_ahead
 from m6.data.unusable import Skipped
+from m6.model.weights import WEIGHTS
 from m6.parallel.fsdp import add_up_copies, shard
 from m6.parallel.mesh import ALONE, Ranks
 from m6.run import EndedError, Metrics, progress
 from m6.train.acceleration import accelerate
+from m6.train.average import Average
 from m6.train.checkpoint import Checkpoints
-from m6.train.config import LoopConfig
+from m6.train.config import LoopConfig, OptimizerConfig
 from m6.train.guard import Guard, NonFiniteLossError
 from m6.train.hardware import choose_device, matrix_dtype
 from m6.train.optimizer import Optimizers, rate_at
@@ -41,7 +46,18 @@ from m6.train.window import Figures, Window, added, divided, sums
 B = TypeVar("B")
 
 
-__all__ = ["NonFiniteLossError", "Task", "train"]
+__all__ = ["NonFiniteLossError", "Opponent", "Task", "train"]
+
+
+@dataclass
+class Opponent(Generic[B]):
+    """A second player, as the discriminator of a GAN: a model that is updated after the first, by a loss of its own."""
+
+    model: nn.Module
+    loss: Callable[[B, Tensor | None], tuple[Tensor, Figures] | None]
+    """As of `Task`, on what the loss of the task has made of the same batch just before; None while it does not play.
+    It leaves no gradient in the model of the task, nor that one's loss in this model."""
+    optimizer: OptimizerConfig
 
 
 @dataclass
@@ -78,6 +94,13 @@ class Task(Generic[B]):
     """Called instead after a step that is skipped, to forget what its forward has left."""
     move: Callable[[B, torch.device], B] = lambda batch, device: batch
     """A batch to a device other than the CPU, without waiting."""
+    opponent: Opponent[B] | None = None
+    """Who plays against the model, if anybody; for a training by one process."""
+    average: float = 0.0
+    """Decay of a running mean of the weights, which checkpoints then hold as the model, and with which the training
+    leaves it; 0 takes no mean. For a training by one process."""
+    look: Callable[[int, nn.Module], dict[str, float]] = lambda done, model: {}
+    """Called with every row of metrics, the updates so far, and the model as it would be used; more for the row."""
     heldout: Sequence[B] = ()
     """Batches that are never trained on, whose loss is told now and then; on the CPU. With several ranks, those of this
     one: as many on each, filled up with some of no weight."""
@@ -122,7 +145,18 @@ class Training(Generic[B]):
         self._optimizers = Optimizers(
             task.model, config.optimizer, config.num_steps, task.matrices, task.rate_shares, ranks
         )
-        self._saved = Checkpoints(folder, task.model, self._optimizers, config, about, ranks)
+        self._average = Average(task.model, task.average) if task.average else None
+        self._against: Optimizers | None = None
+        others: dict[str, nn.Module | Optimizers] = {}
+        if self._average:
+            assert not ranks.joined
+            others = {WEIGHTS: self._average.model, "trained": task.model}
+        if task.opponent:
+            assert not ranks.joined
+            task.opponent.model.to(self._device).train()
+            self._against = Optimizers(task.opponent.model, task.opponent.optimizer, config.num_steps)
+            others |= {"opponent": task.opponent.model, "opponent_optimizer": self._against}
+        self._saved = Checkpoints(folder, task.model, self._optimizers, config, about, ranks, others)
         self._start = self._saved.resume()
         with ranks.agreed():
             accelerate(task.model, config, self._device)
@@ -152,6 +186,8 @@ class Training(Generic[B]):
         self._guard.close()
         if self._metrics is not None:
             self._metrics.close()
+        if self._average:
+            self._average.take()
         return done
 
     def _step(self, step: int, batches: Iterator[tuple[B, dict[str, float]]], wish: StopWish) -> bool:
@@ -164,13 +200,20 @@ class Training(Generic[B]):
         own, figures = self._backward(step, micro_batches, total)
         ranks.at("update", step)
         norm = self._optimizers.clip()
-        sound, stop = self._guard.decide(step, own, norm, micro_batches, wish.asked)
+        norms = torch.maximum(norm, self._against.clip().to(norm.device)) if self._against else norm
+        sound, stop = self._guard.decide(step, own, norms, micro_batches, wish.asked)
         if sound:
             self._optimizers.step(step)
+            if self._against:
+                self._against.step(step)
             task.after_step()
+            if self._average:
+                self._average.update(step + 1)
             window.add({}, {"loss": (own, 1 / ranks.world), "gradient_norm": (norm, 1.0)})
         else:
             self._optimizers.zero_grad()
+            if self._against:
+                self._against.zero_grad()
             task.after_skip()
         for (_, counts), found in zip(parts, figures, strict=True):
             window.add(counts, found if sound else {})
@@ -189,8 +232,19 @@ class Training(Generic[B]):
             self._ranks.at("backward", step)
             loss.backward()
             own += loss.detach()
-            found.append(figures)
+            found.append(figures | self._oppose(batch, total))
         return own, found
+
+    def _oppose(self, batch: B, total: Tensor) -> Figures:
+        """Adds up the gradients of the second player, if there is one and it plays; returns its figures."""
+        if self._task.opponent is None:
+            return {}
+        with autocast(self._device, self._dtype):
+            answer = self._task.opponent.loss(batch, total)
+        if answer is None:
+            return {}
+        answer[0].backward()
+        return answer[1]
 
     def _tell(self, done: int) -> str:
         """Writes a row of metrics; returns a few words of it."""
@@ -201,6 +255,9 @@ class Training(Generic[B]):
             self._ranks.at("heldout", done - 1)
             row |= heldout_losses(self._task, self._device, self._dtype, self._ranks)
             self._window.begin()  # what this took is not training's
+        if looked := self._task.look(done, self._average.model if self._average else self._task.model):
+            row |= looked
+            self._window.begin()
         if self._metrics is not None:
             row |= {"skipped_steps": self._guard.steps, "skipped_documents": self._guard.documents}
             self._metrics.log(done, rate=rate_at(done - 1, config.num_steps, config.optimizer), **row)

@@ -33,6 +33,7 @@ from m6.train.requirements import check_pretraining
 from m6.train.routing import forget_load, routing_figures, routing_loss, tallies, update_bias
 from m6.train.start import begin
 from m6.train.throughput import batch_counts
+from m6.train.vqgan_encode import check_codes, weights_digest
 from m6.train.window import Figures
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
@@ -159,6 +160,8 @@ def prepare(
     tokenizer = TextTokenizer.load(run.folder / "tokenizer" / "tokenizer.json")
     vocabulary = Vocabulary(tokenizer.size, vqgan.num_codes)
     codes = run.folder / "vqgan" / "codes"
+    if ranks.first and codes.exists():
+        check_codes(codes, weights_digest(run.folder / "vqgan"))
 
     def mixture(split: str) -> Mixture:
         store = codes if codes.exists() else None

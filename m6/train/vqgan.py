@@ -2,134 +2,96 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch import Tensor, nn
 
-from m6.config import UserError
-from m6.data.images import CODES_SCHEMA, decode_image
+from m6.config import UserError, differences
 from m6.data.loader import batches
-from m6.data.mixture import shuffled
-from m6.data.unusable import Skipped, UnusableError, first_usable, usable
-from m6.run import Run, progress, read_metrics
-from m6.shards import Shards, write_shards
+from m6.data.pictures import PictureBatch, Pictures, to_tensor
+from m6.model.weights import WEIGHTS, checkpoints
+from m6.parallel.mesh import ALONE
+from m6.run import Run, read_metrics
+from m6.train.checkpoint_files import write
 from m6.train.config import VQGANStage
 from m6.train.hardware import prepare_cpu
-from m6.train.loop import Task, train
+from m6.train.loop import Opponent, Task, train
+from m6.train.vqgan_encode import encode_corpus, weights_digest
+from m6.train.vqgan_features import Features, features_of
+from m6.train.vqgan_figures import Grid, figures_of
 from m6.train.window import Figures
+from m6.vqgan.figures import psnr, use_of_codes
+from m6.vqgan.interop import read
+from m6.vqgan.losses import Losses, PatchDiscriminator
 from m6.vqgan.model import VQGAN
-
-ENCODE_BATCH = 64
-L1_WEIGHT = 0.1  # beside the squared error: keeps edges crisp at no cost in PSNR
-
-
-def to_tensor(pixels: np.ndarray) -> Tensor:
-    """[B, S, S, 3] uint8 -> [B, 3, S, S] float32 in -1 to 1, channels last in memory, which convolutions like."""
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def to_pixels(images: Tensor) -> np.ndarray:
-    """[B, 3, S, S] in -1 to 1 -> [B, S, S, 3] uint8."""
-    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def psnr(images: Tensor, others: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio [B] in dB of pictures [B, 3, S, S] in -1 to 1; identical pictures count as 100 dB."""
-    error = ((images - others) ** 2).mean(dim=(1, 2, 3)) / 4.0
-    return -10.0 * torch.log10(error.clamp_min(1e-10))
-
-
-class PictureBatch(NamedTuple):
-    """Training pictures of a step."""
-
-    ids: tuple[str, ...]
-    pixels: np.ndarray  # [B, S, S, 3] uint8
-    skipped: tuple[Skipped, ...]
-
-
-class Pictures(Dataset[PictureBatch]):
-    """Step number -> its training pictures, in equal parts from every source; one that cannot be used gives its place
-    to the next of its source."""
-
-    def __init__(self, corpus: Path, batch_size: int, seed: int) -> None:
-        self._shards = Shards(corpus)
-        self._batch_size = batch_size
-        self._seed = seed
-        rows: dict[str, list[int]] = {}
-        for row, (source, split) in enumerate(picture_rows(self._shards)):
-            if split == "train":
-                rows.setdefault(source, []).append(row)
-        if not rows:
-            raise UserError(f"{corpus}: no training pictures here, and the image tokenizer needs some; add a source")
-        self._rows = list(rows.values())
-
-    def __getitem__(self, step: int) -> PictureBatch:
-        ids, pixels, skipped = [], [], list[Skipped]()
-        for place in range(self._batch_size):
-            read, bad = first_usable(partial(self._read, step, place))
-            skipped += bad
-            if read is not None:
-                ids.append(read[0])
-                pixels.append(read[1])
-        if not pixels:
-            raise UserError(f"none of the pictures of step {step} can be read; {skipped[-1].key}: {skipped[-1].reason}")
-        return PictureBatch(tuple(ids), np.stack(pixels), tuple(skipped))
-
-    def _read(self, step: int, place: int, attempt: int) -> tuple[str, np.ndarray]:
-        rows = self._rows[place % len(self._rows)]
-        index = (step * self._batch_size + place) // len(self._rows)
-        epoch, at = divmod(index, len(rows))
-        row = rows[shuffled((at + attempt) % len(rows), len(rows), hash((self._seed, epoch)))]
-        return read_picture(self._shards, row)
-
-
-def read_picture(shards: Shards, row: int) -> tuple[str, np.ndarray]:
-    """Id and pixels [S, S, 3] of the picture in a row. UnusableError if it cannot be read."""
-    with usable(f"row {row} of the corpus"):
-        record = shards[row]
-    with usable(f"{record['source']}/{record['id']}"):
-        return record["id"], decode_image(record["images"][0]["bytes"])
-
-
-def picture_rows(shards: Shards) -> Iterator[tuple[str, str]]:
-    """Source and split of every row; a row without a picture gives ('', '')."""
-    table = shards.columns(["source", "split", "images.list.element.width"])
-    counts = table.column("images").combine_chunks().value_lengths().to_pylist()
-    columns = zip(table.column("source").to_pylist(), table.column("split").to_pylist(), counts, strict=True)
-    for source, split, count in columns:
-        yield (source, split) if count else ("", "")
 
 
 def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
     """Trains in the run folder's `vqgan`, encodes the corpus, and returns the figures of the stage."""
     prepare_cpu(stage.loop.num_threads)
-    pictures = Pictures(run.folder / "corpus", stage.batch_size, seed)
+    corpus, folder = run.folder / "corpus", run.stage("vqgan")
+    about = {"config": run.config.model_dump(mode="json")}
+    features = features_of(stage, corpus, folder, about, seed)
+    task = prepare(run, stage, seed, features)
+    model = task.model
+    assert isinstance(model, VQGAN)
+    if not stage.frozen:
+        train(task, stage.loop, folder, "vqgan", about)
+    elif not checkpoints(folder):
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        write(folder, 0, {WEIGHTS: weights}, about, ALONE)
+    encode_corpus(model.cpu(), corpus, folder / "codes", weights_digest(folder))
+    found = figures_of(model, corpus, folder / "codes", features.on("cpu") if features else None)
+    rows = read_metrics(folder / "metrics.jsonl")
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **(_of_training(rows) if rows else {}),
+        **found,
+        **({"features": features.digest} if features else {}),
+    }
+
+
+def _of_training(rows: list[dict[str, Any]]) -> dict[str, float]:
+    speed = median(row["tokens_per_second"] for row in rows)
+    return {"pictures_per_second": round(speed, 1), "psnr_train": rows[-1]["psnr"]}
+
+
+def begin(stage: VQGANStage, seed: int) -> VQGAN:
+    """The model with the weights that it begins with: published ones, or drawn by chance. UserError if the published
+    ones are of another shape than the recipe's."""
     torch.manual_seed(seed)
-    model = VQGAN(stage.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not stage.start_from:
+        return VQGAN(stage.model)
+    model = read(Path(stage.start_from))
+    free = ("quantizer.decay", "quantizer.revive_below", "quantizer.commitment", "quantizer.entropy")
+    unlike = [each for each in differences(model.config, stage.model) if not each.startswith(free)]
+    if unlike:
+        raise UserError(
+            f"vqgan.start_from: {stage.start_from} has another shape than vqgan.model (field: there, here): "
+            f"{'; '.join(unlike)}"
+        )
+    fresh = VQGAN(stage.model)
+    fresh.load_state_dict(model.state_dict())
+    return fresh
 
-    def loss(batch: PictureBatch, _: Tensor | None) -> tuple[Tensor, Figures]:
-        images = to_tensor(batch.pixels).to(next(model.parameters()).device)
-        restored, _ = model(images)
-        error = restored - images
-        with torch.no_grad():
-            quality = psnr(images, restored.clamp(-1, 1)).mean()
-        return error.square().mean() + L1_WEIGHT * error.abs().mean(), {"psnr": (quality, 1.0)}
 
+def prepare(run: Run, stage: VQGANStage, seed: int, features: Features | None) -> Task[PictureBatch]:
+    """What is trained in a run folder. UserError for whatever is missing or does not fit."""
+    pictures = Pictures(run.folder / "corpus", stage.batch_size, seed)
+    model: VQGAN = begin(stage, seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    losses = stage.losses
+    discriminator: nn.Module | None = None
+    if losses.discriminator:
+        discriminator = PatchDiscriminator(losses.discriminator_channels, losses.discriminator_layers)
+        discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    both = Losses(losses, model.last_layer, features.maps if features else None, discriminator)
     task = Task(
         model=model,
-        loss=loss,
+        loss=tokenizer_loss(model, both),
         batches=lambda start, stop, workers: batches(pictures, start, stop, workers),
         counts=lambda batch: {"tokens": len(batch.ids)},
         weight=lambda batch: torch.ones(()),
@@ -137,79 +99,36 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
         skipped=lambda batch: batch.skipped,
         num_documents=lambda step: step * stage.batch_size,
         max_skipped=stage.max_skipped,
+        after_step=model.quantizer.after_step,
+        after_skip=model.quantizer.after_skip,
+        average=stage.average,
     )
-    folder = run.stage("vqgan")
-    train(task, stage.loop, folder, "vqgan", {"config": run.config.model_dump(mode="json")})
-    codebook = encode_corpus(model.cpu(), run.folder / "corpus", folder / "codes")
-    rows = read_metrics(folder / "metrics.jsonl")
-    return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "pictures_per_second": round(median(row["tokens_per_second"] for row in rows), 1),
-        "psnr_train": rows[-1]["psnr"],
-        "psnr_heldout": codebook["psnr"],
-        "codebook_used": codebook["used"],
-        "codebook_perplexity": codebook["perplexity"],
-    }
+    if discriminator is not None:
+        task.opponent = Opponent(discriminator, lambda *_: counted(both.against()), stage.discriminator)
+    if stage.grid_every:
+        task.look = Grid(stage, run.folder / "corpus", run.folder / "vqgan" / "grids", features)
+    return task
 
 
-def encode_corpus(model: VQGAN, corpus: Path, folder: Path) -> dict[str, float]:
-    """Codes of every picture of the corpus, as shards beside its rows; returns use of the code book and held-out PSNR.
+def tokenizer_loss(model: VQGAN, losses: Losses) -> Callable[[PictureBatch, Tensor | None], tuple[Tensor, Figures]]:
+    """The loss of the task, with its figures."""
 
-    A picture that cannot be read gets no codes.
+    def loss(batch: PictureBatch, _: Tensor | None) -> tuple[Tensor, Figures]:
+        images = to_tensor(batch.pixels).to(next(model.parameters()).device)
+        restored, codes, auxiliary = model(images)
+        total, parts = losses(images, restored, auxiliary, batch.step)
+        with torch.no_grad():
+            quality = psnr(images, restored.float().clamp(-1, 1)).mean()
+            use = use_of_codes(torch.bincount(codes.flatten(), minlength=model.config.num_codes))
+        figures = {"psnr": quality, "codes/entropy": use.entropy, **parts}
+        return total, {name: (value, 1.0) for name, value in figures.items()}
 
-    `used` is the share of codes that training pictures use; `psnr` is the mean over held-out pictures of real sources
-    (composed scenes show training pictures, so they do not count), or over all held-out ones if there are no others.
-    """
-    model.eval()
-    shards = Shards(corpus)
-    kinds = list(picture_rows(shards))
-    counts = torch.zeros(model.config.num_codes)
-    quality: dict[str, list[float]] = {}
-    unusable: list[UnusableError] = []
-
-    def pixels_of(row: int) -> np.ndarray | None:
-        try:
-            return read_picture(shards, row)[1]
-        except UnusableError as error:
-            unusable.append(error)
-            return None
-
-    def tables() -> Iterator[pa.Table]:
-        for start in progress(range(0, len(kinds), ENCODE_BATCH), "encode"):
-            rows = range(start, min(start + ENCODE_BATCH, len(kinds)))
-            pictures = {row: pixels for row in rows if kinds[row][0] and (pixels := pixels_of(row)) is not None}
-            seen = list(pictures)
-            grids: dict[int, np.ndarray] = {}
-            if seen:
-                images = to_tensor(np.stack(list(pictures.values())))
-                codes = model.encode(images)
-                grids = dict(zip(seen, codes.numpy(), strict=True))
-                train_codes = codes[[kinds[row][1] == "train" for row in seen]]
-                counts.add_(torch.bincount(train_codes.flatten(), minlength=len(counts)))
-                held = [kinds[row][1] == "heldout" for row in seen]
-                if any(held):
-                    restored = model.decode(codes[held])
-                    for row, value in zip(
-                        [row for row in seen if kinds[row][1] == "heldout"], psnr(images[held], restored), strict=True
-                    ):
-                        quality.setdefault(kinds[row][0], []).append(float(value))
-            yield pa.Table.from_pylist([_code_row(grids.get(row)) for row in rows], schema=CODES_SCHEMA)
-
-    write_shards(folder, tables(), CODES_SCHEMA, rows_per_shard=16_384)
-    if unusable:
-        print(f"encode: {len(unusable)} pictures cannot be read and have no codes; {unusable[-1]}", file=sys.stderr)
-    real = [value for source, values in quality.items() if source != "scenes" for value in values]
-    held = real or [value for values in quality.values() for value in values]
-    share = counts / counts.sum()
-    entropy = -float((share * share.clamp_min(1e-12).log()).sum())
-    return {
-        "used": float((counts > 0).float().mean()),
-        "perplexity": math.exp(entropy),
-        "psnr": sum(held) / len(held) if held else float("nan"),
-    }
+    return loss
 
 
-def _code_row(grid: np.ndarray | None) -> dict[str, Any]:
-    if grid is None:
-        return {"height": 0, "width": 0, "codes": []}
-    return {"height": grid.shape[0], "width": grid.shape[1], "codes": grid.flatten().tolist()}
+def counted(answer: tuple[Tensor, dict[str, Tensor]] | None) -> tuple[Tensor, Figures] | None:
+    """The answer of the second player with its figures as the loop takes them."""
+    if answer is None:
+        return None
+    loss, parts = answer
+    return loss, {name: (value, 1.0) for name, value in parts.items()}

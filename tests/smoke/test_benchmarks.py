@@ -267,3 +267,15 @@ def test_smoke_of_painting(tmp_path: Path) -> None:
         assert one["peer"] > 0
         assert one["ratio"] > 0
         assert one["command"] == f"python -m benchmarks.text_to_image --only {key}"
+
+
+def test_smoke_of_the_image_tokenizer_without_peers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.vqgan", "--smoke", "--json", str(tmp_path / "rows.json")]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "M6_PEERS": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
+    assert {one["key"] for one in rows} == {"encode_vs_diffusers", "decode_vs_diffusers", "psnr_vs_diffusers"}
+    assert all(one["ours"] and one["ours"] > 0 and one["ratio"] is None for one in rows)
+    assert f"diffusers is missing: no {tmp_path / 'diffusers'}" in done.stderr

@@ -82,18 +82,18 @@ def test_unknown_verb_recipe_and_flags(capsys: Said, tmp_path: Path) -> None:
     assert "did you mean --model.num_layers?" in mistake(["corpus", "smoke", "--num_layers", "3"], capsys)
     assert "model.num_layers: 'x' is not a whole" in mistake(["corpus", "smoke", "--model.num_layers", "x"], capsys)
     assert "--out: give it a value" in mistake(["corpus", "smoke", "--out"], capsys)
-    assert "not JSON" in mistake(["corpus", "smoke", "--vqgan.model.levels", "[8,"], capsys)
+    assert "not JSON" in mistake(["corpus", "smoke", "--vqgan.model.quantizer.levels", "[8,"], capsys)
     assert "no config.json" in mistake(["corpus", str(tmp_path)], capsys)
 
 
 def test_flags() -> None:
-    words = ["smoke", "--model.num-layers", "2", "--seed=3", "--vqgan.model.levels", "[8, 5]"]
+    words = ["smoke", "--model.num-layers", "2", "--seed=3", "--vqgan.model.quantizer.levels", "[8, 5]"]
     alone, given = flags.split(words)
     assert alone == ["smoke"]
     recipe = load_recipe("smoke")
     changed = recipe.override(flags.values(given, recipe, "vqgan"))
     assert isinstance(changed, Recipe)
-    assert (changed.model.num_layers, changed.seed, changed.vqgan.model.levels) == (2, 3, (8, 5))
+    assert (changed.model.num_layers, changed.seed, changed.vqgan.model.quantizer.levels) == (2, 3, (8, 5))
     with pytest.raises(UserError, match="no such flag"):
         flags.values({"zzz": "1"}, recipe, "vqgan")
 

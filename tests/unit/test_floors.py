@@ -24,6 +24,7 @@ FLOORS: list[set[str]] = [
     {
         "cli",
         "corpus_files",
+        "encode",
         "evaluate",
         "export",
         "finetune",

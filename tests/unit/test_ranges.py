@@ -86,7 +86,10 @@ def test_the_line_says_field_value_and_what_is_allowed(name: str, refused: Any, 
         ),
         ({"vqgan.model.channels": [8, 0]}, "vqgan.model.channels.1: 0 should be greater than or equal to 1"),
         ({"vqgan.model.channels": []}, "vqgan.model.channels: [] is too short, it takes 1 at least"),
-        ({"vqgan.model.levels": [8, 1]}, "vqgan.model.levels.1: 1 should be greater than or equal to 2"),
+        (
+            {"vqgan.model.quantizer.levels": [8, 1]},
+            "vqgan.model.quantizer.levels.1: 1 should be greater than or equal to 2",
+        ),
         (
             {"model.experts.num_experts": 8, "model.experts.every": 5},
             "model: experts.every 5 exceeds num_layers 4: no layer would have experts",

@@ -9,8 +9,9 @@ import pytest
 from m6.config import UserError
 from m6.corpus.document import SCHEMA
 from m6.data.images import CodeStore
+from m6.data.pictures import Pictures
 from m6.shards import Shards, write_shards
-from m6.train.vqgan import Pictures, encode_corpus
+from m6.train.vqgan_encode import encode_corpus
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 from tests.unit.small_corpus import documents
@@ -46,7 +47,7 @@ def test_pictures_of_which_none_decodes_are_refused(tmp_path: Path) -> None:
 
 def test_a_picture_that_does_not_decode_has_no_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ids = corpus(tmp_path / "corpus", 4)
-    encode_corpus(VQGAN(VQGANConfig()), tmp_path / "corpus", tmp_path / "codes")
+    encode_corpus(VQGAN(VQGANConfig()), tmp_path / "corpus", tmp_path / "codes", "")
     store = CodeStore(tmp_path / "codes")
     assert [store[row].size == 0 for row in range(12)] == [row % 4 == 0 for row in range(12)]
     assert "encode: 3 pictures cannot be read and have no codes; emoji/" in capsys.readouterr().err

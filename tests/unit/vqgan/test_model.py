@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from m6.train.vqgan import psnr, to_pixels, to_tensor
+from m6.data.pictures import to_pixels, to_tensor
 from m6.vqgan.config import VQGANConfig
+from m6.vqgan.figures import psnr
 from m6.vqgan.model import VQGAN
 from tests.unit.data.examples import picture
 
