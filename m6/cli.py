@@ -102,7 +102,7 @@ def _verb(verb: str, words: list[str]) -> int:
         "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show,
         "plan": _plan, "finetune": _finetune, "tasks": _tasks,
     }  # fmt: skip
-    if verb == "evaluate" and any(word.split("=")[0] in ("--task", "--all") for word in words):
+    if verb == "evaluate" and _measures_a_task(words):
         return _evaluate(words)
     if verb in verbs:
         return verbs[verb](words)
@@ -124,6 +124,13 @@ def _verb(verb: str, words: list[str]) -> int:
     recipe, folder = _recipe_and_folder(verb, words)
     run_stage(verb, folder, recipe)
     return 0
+
+
+def _measures_a_task(words: list[str]) -> bool:
+    """Whether it is not the stage: a task or all are asked for, or the run is a finetuned one."""
+    if any(word.split("=")[0] in ("--task", "--all") for word in words):
+        return True
+    return any((Path(word) / "finetune").is_dir() for word in words[:1])
 
 
 def _corpus_files(words: list[str]) -> int:

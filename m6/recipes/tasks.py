@@ -79,7 +79,7 @@ def recipe(look_steps: int = 600, num_steps: int = 2_600) -> Recipe:
                 image_input="pixels",
                 row_length=384,
                 max_questions=6,
-                max_text=256,
+                max_text=768,
             ),
             loop=LoopConfig(
                 num_steps=num_steps,

@@ -23,8 +23,8 @@ class Average:
     def update(self, done: int) -> None:
         """To be called after each update of the model, with the number of updates so far."""
         keep = min(self._decay, (1 + done) / (10 + done))
-        mine, theirs = list(self.model.parameters()), list(self._of.parameters())
-        torch._foreach_lerp_(mine, [weight.detach() for weight in theirs], 1 - keep)
+        mine, theirs = ([each.detach() for each in model.parameters()] for model in (self.model, self._of))
+        torch._foreach_lerp_(mine, theirs, 1 - keep)
         for own, other in zip(self.model.buffers(), self._of.buffers(), strict=True):
             own.copy_(other)
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 from m6.config import UserError
 from m6.data.config import DataConfig
-from m6.data.images import CODES_SCHEMA
+from m6.data.images import codes_schema
+from m6.data.pictures import picture_rows, read_picture, to_tensor
 from m6.data.unusable import UnusableError
 from m6.model.weights import load_weights, newest
 from m6.run import progress
 from m6.shards import Shards, write_shards
-from m6.train.vqgan import picture_rows, read_picture, to_tensor
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
@@ -46,7 +46,7 @@ def write_coarse_codes(run: Path, data: DataConfig, config: VQGANConfig) -> None
         return
     model = VQGAN(config).eval()
     load_weights(newest(run / "vqgan", "vqgan"), model)
-    shards = Shards(run / "corpus")
+    shards, schema = Shards(run / "corpus"), codes_schema(config.num_codes)
     pictured = [bool(source) for source, _ in picture_rows(shards)]
 
     def row(index: int) -> dict[str, object]:
@@ -62,10 +62,10 @@ def write_coarse_codes(run: Path, data: DataConfig, config: VQGANConfig) -> None
     def tables() -> Iterator[pa.Table]:
         for start in progress(range(0, len(pictured), ROWS), "encode, coarse"):
             rows = range(start, min(start + ROWS, len(pictured)))
-            yield pa.Table.from_pylist([row(index) for index in rows], schema=CODES_SCHEMA)
+            yield pa.Table.from_pylist([row(index) for index in rows], schema=schema)
 
     with torch.inference_mode():
-        write_shards(folder, tables(), CODES_SCHEMA, rows_per_shard=16_384)
+        write_shards(folder, tables(), schema, rows_per_shard=16_384)
 
 
 def smaller(pixels: np.ndarray, factor: int, downsample: int) -> np.ndarray:

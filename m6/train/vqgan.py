@@ -120,7 +120,7 @@ def tokenizer_loss(model: VQGAN, losses: Losses) -> Callable[[PictureBatch, Tens
         with torch.no_grad():
             quality = psnr(images, restored.float().clamp(-1, 1)).mean()
             use = use_of_codes(torch.bincount(codes.flatten(), minlength=model.config.num_codes))
-        figures = {"psnr": quality, "codes/entropy": use.entropy, **parts}
+        figures: dict[str, float | Tensor] = {"psnr": quality, "codes/entropy": use.entropy, **parts}
         return total, {name: (value, 1.0) for name, value in figures.items()}
 
     return loss

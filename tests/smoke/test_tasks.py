@@ -67,7 +67,7 @@ def test_a_finetuned_run_is_a_run(finetuned: Path, data: Path, tmp_path: Path) -
 
 
 def test_scores_stand_beside_baselines_with_their_protocol(finetuned: Path, capsys: Said) -> None:
-    code, out, err = at_once(capsys, "evaluate", finetuned, "--task", "captioning", "--num-examples", "12")
+    code, out, err = at_once(capsys, "evaluate", finetuned, "--num-examples", "12")
     assert code == 0, err
     assert "nearest_picture" in out
     result = json.loads((finetuned / "evaluate" / "captioning-test.json").read_text(encoding="utf-8"))

@@ -10,9 +10,10 @@ from m6.config import UserError, load_recipe
 from m6.data.config import DataConfig, Entry
 from m6.data.images import CodeStore, decode_image
 from m6.data.mixture import Mixture
+from m6.data.pictures import to_tensor
 from m6.data.sample import Codes
 from m6.train import coarse_codes
-from m6.train.vqgan import encode_corpus, to_tensor
+from m6.train.vqgan_encode import encode_corpus
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 from tests.unit.small_corpus import tokenizer, write_corpus
@@ -35,7 +36,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> VQGAN:
 
 def test_coarse_codes_are_those_of_the_pictures_made_small(model: VQGAN, tmp_path: Path) -> None:
     rows = write_corpus(tmp_path / "corpus")
-    encode_corpus(model, tmp_path / "corpus", tmp_path / "vqgan" / "codes")
+    encode_corpus(model, tmp_path / "corpus", tmp_path / "vqgan" / "codes", "")
     assert coarse_codes.wanted(DATA)
     assert not coarse_codes.wanted(load_recipe("quickstart").pretrain.data)  # type: ignore[attr-defined]
     coarse_codes.write_coarse_codes(tmp_path, DATA, SHAPE)

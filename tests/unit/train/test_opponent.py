@@ -103,7 +103,7 @@ def test_the_mean_of_the_weights_by_hand(tmp_path: Path) -> None:
         average.update(done)
         keep = min(0.15, (1 + done) / (10 + done))
         expected = keep * expected + (1 - keep) * (2.0 + done)
-    torch.testing.assert_close(average.model.weight.item(), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(next(average.model.parameters()).item(), expected, rtol=1e-6, atol=0)
     task = make(*players())
     task.opponent, task.average = None, 0.5
     train(task, LOOP, tmp_path, "test", {})

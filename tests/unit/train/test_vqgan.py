@@ -17,7 +17,7 @@ from m6.data.pictures import heldout_rows, picture_rows, read_picture, to_tensor
 from m6.model.weights import TensorFiles, load_weights, newest
 from m6.recipes.recipe import Recipe
 from m6.run import Run, read_metrics
-from m6.shards import Shards
+from m6.shards import Shards, write_shard
 from m6.train import vqgan, vqgan_encode
 from m6.train.vqgan_encode import check_codes, encode_corpus, other_codes
 from m6.vqgan.figures import psnr
@@ -158,7 +158,7 @@ def test_encoding_goes_on_after_a_kill_and_keeps_what_is_there(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = encoded(tmp_path / "whole", corpus)
-    write, written = vqgan_encode.write_shard, list[int]()
+    write, written = write_shard, list[int]()
 
     def cut(folder: Path, number: int, table: Any) -> Any:
         if number == 2:
