@@ -16,9 +16,10 @@ from PIL import Image
 from m6.config import UserError
 from m6.corpus.starter import emoji_pictures, emoji_rows
 from m6.data.images import decode_image
+from m6.data.pictures import picture_rows, to_tensor
 from m6.shards import Shards
-from m6.train.vqgan import picture_rows, psnr, to_tensor
 from m6.vqgan.config import VQGANConfig
+from m6.vqgan.figures import psnr
 from m6.vqgan.model import VQGAN
 
 SIDE = 32  # codes
@@ -71,7 +72,7 @@ def encoded(pixels: Pictures, steps: int, batch: int = 16) -> tuple[Pictures, VQ
         images = to_tensor(pixels["train"][rng.integers(0, len(pixels["train"]), batch)])
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 20, 1.05 - step / steps)
-        restored, _ = model(images)
+        restored, *_ = model(images)
         loss = (restored - images).square().mean() + 0.1 * (restored - images).abs().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

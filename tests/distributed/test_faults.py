@@ -25,6 +25,7 @@ from m6.model.weights import TensorFiles
 from m6.parallel.fingerprint import check_shared, compare
 from m6.parallel.mesh import AgreedError, Ranks
 from m6.parallel.state import whole_state
+from m6.recipes.recipe import Recipe
 from m6.run import EndedError, read_done, read_metrics
 from m6.train.guard import NonFiniteLossError
 from m6.train.loop import train
@@ -204,7 +205,8 @@ def test_sigterm_to_one_process_saves_and_ends_well(prepared: Path, tmp_path: Pa
     run = tmp_path / "run"
     given = [verb, *words(prepared, run)[1:], f"--{verb}.loop.num_steps", "5000"]
     path = run / "config.json"
-    path.write_text(re.sub(rf'("{verb}":.*?"num_steps": )\d+', r"\g<1>5000", path.read_text(), flags=re.DOTALL))
+    recipe: Recipe = Recipe.read(path)
+    recipe.override({f"{verb}.loop.num_steps": 5000}).write(path)
     if verb == "vqgan":
         (run / "vqgan" / "done.json").unlink()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
