@@ -147,7 +147,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=0, help="of a task, spread over all that are held out (all)")
     parser.add_argument("--only", nargs="+", default=(), metavar="TASK")
     parser.add_argument("--also", nargs="+", default=[], type=_named, metavar="NAME=RUN")
-    parser.add_argument("--work", type=Path, default=Path("runs/tasks-benchmark"), help="where trainings are kept, to go on")
+    parser.add_argument("--work", type=Path, default=Path("runs/task-bench"), help="where trainings are kept, to go on")
     parser.add_argument("--smoke", action="store_true", help="does it work? figures mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args(words)
