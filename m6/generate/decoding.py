@@ -57,28 +57,34 @@ class Decoding(Sampling):
 
     def restricts(self, step: int) -> bool:
         """Whether anything is ruled out when `step` tokens are written."""
-        return step < self.min_tokens or self.repetition_penalty != 1.0 or 0 < self.no_repeat_ngram <= step
+        return step < self.min_tokens or 0 < self.no_repeat_ngram <= step
 
 
 def restrict(scores: Tensor, written: Tensor, decoding: Decoding, allowed: Tensor | None = None) -> Tensor:
     """Scores with minus infinity where a token may not follow.
 
     scores: [N, V'], logits or log-probabilities of the text vocabulary. written: [N, T] int64. allowed: [N, V] bool of
-    a grammar.
+    a grammar, which always holds: where nothing that it allows would be left, `no_repeat_ngram` and `min_tokens` yield.
     """
     step = written.shape[1]
-    if decoding.restricts(step):
-        scores = scores.clone()
-        if decoding.repetition_penalty != 1.0:
-            known = scores.gather(1, written)
-            lowered = torch.where(known > 0, known / decoding.repetition_penalty, known * decoding.repetition_penalty)
-            scores.scatter_(1, written, lowered)
-        if 0 < decoding.no_repeat_ngram <= step:
-            rows, tokens = repeating(written, decoding.no_repeat_ngram)
-            scores[rows, tokens] = -torch.inf
-        if step < decoding.min_tokens:
-            scores[:, END] = -torch.inf
-    return scores.masked_fill(~allowed[:, : scores.shape[1]], -torch.inf) if allowed is not None else scores
+    if decoding.repetition_penalty != 1.0:
+        known = scores.gather(1, written)
+        lowered = torch.where(known > 0, known / decoding.repetition_penalty, known * decoding.repetition_penalty)
+        scores = scores.scatter(1, written, lowered)
+    ruled = scores.clone() if decoding.restricts(step) else scores
+    if 0 < decoding.no_repeat_ngram <= step:
+        rows, tokens = repeating(written, decoding.no_repeat_ngram)
+        ruled[rows, tokens] = -torch.inf
+    if step < decoding.min_tokens:
+        ruled[:, END] = -torch.inf
+    if allowed is None:
+        return ruled
+    outside = ~allowed[:, : scores.shape[1]]
+    ruled = ruled.masked_fill(outside, -torch.inf)
+    if not decoding.restricts(step):
+        return ruled
+    stuck = ruled.isneginf().all(1, keepdim=True)
+    return torch.where(stuck, scores.masked_fill(outside, -torch.inf), ruled)
 
 
 def repeating(written: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -140,6 +140,17 @@ def test_what_may_not_follow_by_hand() -> None:
     assert scores[0, 3] == 3.0, "what is given stays as it is"
 
 
+def test_a_grammar_holds_where_nothing_else_would_be_left() -> None:
+    """Row 0 may only repeat itself, row 1 only end too early, row 2 has a choice of which one repeats."""
+    scores = torch.arange(3.0 * 8).view(3, 8)
+    written = torch.tensor([[5, 5], [6, 7], [6, 6]])
+    allowed = torch.zeros(3, 8, dtype=torch.bool)
+    allowed[0, 5] = allowed[1, END] = allowed[2, 6] = allowed[2, 7] = True
+    found = restrict(scores, written, Decoding(no_repeat_ngram=1, min_tokens=4), allowed)
+    assert [row.isfinite().nonzero().flatten().tolist() for row in found] == [[5], [END], [7]]
+    assert torch.equal(found[found.isfinite()], scores[[0, 1, 2], [5, END, 7]])
+
+
 def plain_contrastive_search(engine: Engine, prefix: Prefix, contrast: float, count: int) -> list[int]:
     """As the paper has it: the states of all tokens by one forward pass for each candidate."""
     ids: list[int] = []
