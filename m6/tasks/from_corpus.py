@@ -13,7 +13,6 @@ seen concepts, and `test-concept.jsonl`, concepts never seen.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from collections import defaultdict
@@ -22,20 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from m6.config import UserError
 from m6.corpus.document import Document, from_row
-from m6.corpus.images.prepare import difference_hash
 from m6.run import progress, write_atomic
 from m6.shards import Shards
+from m6.tasks.leaks import is_thing, leaks
 
-NEAR = 3
-"""Bits of the hashes in which pictures may differ that count as the same."""
 NEGATIVES = 3
+TITLE = "# Task files"
+"""Of the README, by which a folder is known to be one of these."""
 TEST_SHARE = 0.67
 """Of what is held out; the rest is for validation."""
-SCENES = "scenes"
 
 Record = dict[str, Any]
 Maker = Callable[["Material", Document], Iterator[Record]]
@@ -47,10 +44,13 @@ class Material:
     def __init__(self, documents: Sequence[Document], out: Path) -> None:
         self.out = out
         self._written: set[str] = set()
-        self._texts: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for each in documents:
-            if _is_thing(each):
-                self._texts[_side(each), _category(each)].append(each["text"])
+        self.classified: set[frozenset[str]] = set()
+        """The words of each text that stands in a record of classification."""
+        texts: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for each in filter(is_thing, documents):
+            texts[_side(each), _category(each)].add(each["text"])
+            texts[_side(each),].add(each["text"])
+        self._texts = {key: sorted(found) for key, found in texts.items()}
 
     def picture(self, document: Document) -> str:
         """The path of its picture from the folder of a task; the file is written."""
@@ -62,36 +62,39 @@ class Material:
         return f"../pictures/{name}"
 
     def negatives(self, document: Document) -> list[str]:
-        """Texts of other things of its category, on its side of the split; of any category if there are too few."""
-        own = document["text"]
+        """Texts of other things of its category, on its side of the split, of any category if there are too few; none
+        has the name of another, or the same words."""
         found: list[str] = []
-        for pool in (self._texts[_side(document), _category(document)], self._side(document)):
-            others = sorted(set(pool) - {own, *found})
+        side = _side(document)
+        for pool in (self._texts[side, _category(document)], self._texts[side,]):
             rng = np.random.default_rng(int(document["id"][:8], 16))
-            found += [others[index] for index in rng.permutation(len(others))[: NEGATIVES - len(found)]]
+            for index in rng.permutation(len(pool)):
+                if len(found) < NEGATIVES and not any(_alike(pool[index], each) for each in (document["text"], *found)):
+                    found.append(pool[index])
         return found
-
-    def _side(self, document: Document) -> list[str]:
-        return [text for (side, _), texts in self._texts.items() if side == _side(document) for text in texts]
 
 
 def write_tasks(corpus: Path, out: Path) -> dict[str, dict[str, int]]:
     """Writes all task files; returns how many records each has, by task and split. UserError if the corpus cannot be
     read or the folder holds something else."""
     shards = Shards(corpus)
-    if out.exists() and any(out.iterdir()) and not (out / "README.md").exists():
+    readme = out / "README.md"
+    if out.exists() and any(out.iterdir()) and not (readme.is_file() and readme.read_text("utf-8").startswith(TITLE)):
         raise UserError(f"{out}: not empty and not a folder of task files; give another --out")
     (out / "pictures").mkdir(parents=True, exist_ok=True)
+    write_atomic(readme, f"{TITLE}\n\nUnfinished: the same `m6 tasks` writes them anew.\n")
     documents = [from_row(shards[row]) for row in range(len(shards))]
     leaked = leaks(documents)
     kept = [each for each in documents if each["id"] not in leaked]
     material = Material(kept, out)
     records: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for document in progress(kept, "tasks"):
+    for document in progress(sorted(kept, key=lambda each: each["split"] != "train"), "tasks"):
         for task, make in MAKERS.items():
             for record in make(material, document):
-                for name in _files(document):
+                for name in _files(document) if "image" in record else _files(document)[:1]:
                     records[task][name].append(record)
+    for name, found in records["question_answering"].items():
+        records["question_answering"][name] = _one_a_question(found)
     counts, lines = {}, []
     for task, splits in records.items():
         (out / task).mkdir(exist_ok=True)
@@ -100,36 +103,13 @@ def write_tasks(corpus: Path, out: Path) -> dict[str, dict[str, int]]:
             text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found)
             write_atomic(out / task / f"{name}.jsonl", text)
             lines.append(f"| {task} | {name} | {len(found):,} | `{hashlib.sha256(text.encode()).hexdigest()[:16]}` |")
-    write_atomic(out / "README.md", _readme(lines, leaked))
+    write_atomic(readme, _readme(lines, leaked))
     return counts
-
-
-def leaks(documents: Sequence[Document]) -> set[str]:
-    """The ids of held-out documents that nearly equal one that was trained on: pictures of things, and questions."""
-    trained = [each for each in documents if each["split"] == "train"]
-    asked = {
-        _letters(each["question"]) for document in trained if not document["images"] for each in document["questions"]
-    }
-    hashes = np.array([_hash(each) for each in trained if _is_thing(each)], np.uint64)
-    found = set()
-    for document in documents:
-        if document["split"] == "train":
-            continue
-        if _is_thing(document):
-            apart = np.bitwise_count(hashes ^ np.uint64(_hash(document)))
-            leaked = bool((apart <= NEAR).any())
-        else:
-            leaked = not document["images"] and any(
-                _letters(each["question"]) in asked for each in document["questions"]
-            )
-        if leaked:
-            found.add(document["id"])
-    return found
 
 
 def _captioning(material: Material, document: Document) -> Iterator[Record]:
     if document["images"] and document["text"]:
-        keywords = {"keywords": document["keywords"]} if _is_thing(document) and document["keywords"] else {}
+        keywords = {"keywords": document["keywords"]} if is_thing(document) and document["keywords"] else {}
         yield {"image": material.picture(document), "caption": document["text"], **keywords}
 
 
@@ -145,14 +125,14 @@ def _visual_question_answering(material: Material, document: Document) -> Iterat
 
 
 def _matching(material: Material, document: Document) -> Iterator[Record]:
-    if _is_thing(document):
+    if is_thing(document):
         negatives = material.negatives(document)
         if len(negatives) == NEGATIVES:
             yield {"image": material.picture(document), "text": document["text"], "negatives": negatives}
 
 
 def _retrieval(material: Material, document: Document) -> Iterator[Record]:
-    if _is_thing(document):
+    if is_thing(document):
         yield {"image": material.picture(document), "texts": [document["text"]]}
 
 
@@ -176,7 +156,10 @@ def _product_description(material: Material, document: Document) -> Iterator[Rec
 
 
 def _classification(material: Material, document: Document) -> Iterator[Record]:
-    if _is_thing(document) and document["keywords"] and _category(document):
+    """The same words once: many pictures show one thing, and what was trained on is not asked."""
+    words = frozenset(document["keywords"])
+    if is_thing(document) and words and _category(document) and words not in material.classified:
+        material.classified.add(words)
         yield {"text": "、".join(document["keywords"]), "label": _category(document)}
 
 
@@ -192,9 +175,21 @@ MAKERS: dict[str, Maker] = {
 }
 
 
-def _is_thing(document: Document) -> bool:
-    """Whether it is a picture of one named thing."""
-    return bool(document["images"] and document["text"] and document["source"] != SCENES)
+def _one_a_question(records: Sequence[Record]) -> list[Record]:
+    """Records of one question as one, with all right answers."""
+    answers: dict[str, list[str]] = defaultdict(list)
+    for each in records:
+        answers[each["question"]] += [each["answer"]] if each["answer"] not in answers[each["question"]] else []
+    return [
+        {"question": question, "answer": found[0]} if len(found) == 1 else {"question": question, "answers": found}
+        for question, found in answers.items()
+    ]
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two texts are the same answer: the same name, which stands first, or the same words."""
+    words, others = (re.findall(r"[^。、\s]+", text) for text in (one, other))
+    return words[:1] == others[:1] or set(words) == set(others)
 
 
 def _category(document: Document) -> str:
@@ -213,23 +208,14 @@ def _files(document: Document) -> list[str]:
     drawn = hashlib.sha256(f"test {document['group']}".encode()).digest()[0] / 256
     if drawn >= TEST_SHARE:
         return ["validation"]
-    unseen = document["attributes"].get("unseen") or ("concept" if _is_thing(document) else "")
+    unseen = document["attributes"].get("unseen") or ("concept" if is_thing(document) else "")
     return ["test", *([f"test-{unseen}"] if document["images"] and unseen else [])]
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"\W", "", text)
-
-
-def _hash(document: Document) -> int:
-    with Image.open(io.BytesIO(document["images"][0]["bytes"])) as picture:
-        return difference_hash(picture.convert("RGB"))
 
 
 def _readme(lines: list[str], leaked: set[str]) -> str:
     return "\n".join(
         [
-            "# Task files",
+            TITLE,
             "",
             f"Made by `m6 tasks` out of a corpus. {len(leaked):,} held-out documents were left out, since they nearly",
             "equal what was trained on.",
