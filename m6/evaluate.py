@@ -29,9 +29,9 @@ RUN is a run folder, pretrained or finetuned. A finetuned one is measured on its
   --data PATH    a folder with test.jsonl (train.jsonl for baselines), one of a public format, or one such file
   --anew         measure again what has been measured with the same settings, data and weights
 
-Scores, with 95 % intervals, stand in RUN/evaluate/NAME.json, answers beside them; NAME is the task, the split, every flag
-that differs from what follows, and a hash of the examples. --all writes RUN/evaluate/tasks.md too. What was stopped goes
-on with the same command.
+Scores, with 95 % intervals, stand in RUN/evaluate/NAME.json, answers beside them; NAME is the task, the split, every
+flag that differs from what follows, and a hash of the examples. --all writes RUN/evaluate/tasks.md too. What was
+stopped goes on with the same command.
 
 Flags, with their values:
 {flags}"""

@@ -8,8 +8,8 @@ In: the field kTang of Unihan, how some 3,800 characters were read in the eighth
 Vocabulary). A rising tone has a caron, a departing one a grave accent, an entering one ends in p, t or k, the rest is
 level. Out: `rhymes.txt`, a line for each rhyme and tone: `rhyme tone characters`, in simplified and traditional script.
 
-What that vocabulary lacks, as 乡 郎 哉 融, comes from the Guangyun (1008), the rhyme dictionary from whose 206 rhymes the
-Pingshui's are merged, as far as it is among the 6,763 characters of GB 2312; in the table of
+What that vocabulary lacks, as 乡 郎 哉 融, comes from the Guangyun (1008), the rhyme dictionary from whose 206 rhymes
+the Pingshui's are merged, as far as it is among the 6,763 characters of GB 2312; in the table of
 https://github.com/nk2028/tshet-uinh-data (CC0), 韻書/廣韻.csv, a row a reading.
 
 Which finals rhyme follows the 106 rhymes of the Pingshui table, of which each is named by its level one: finals of
@@ -44,10 +44,10 @@ FINALS = {
 }  # fmt: skip
 """Finals, medial and all, of each rhyme of the level, rising and departing tones."""
 MERGED = {
-    "东": "東", "冬": "冬鍾", "江": "江", "支": "支脂之", "微": "微", "鱼": "魚", "虞": "虞模", "齐": "齊祭", "佳": "佳皆夬",
-    "灰": "灰咍", "泰": "泰", "废": "廢", "真": "真諄臻", "文": "文殷", "元": "元魂痕", "寒": "寒桓", "删": "刪山", "先": "先仙",
-    "萧": "蕭宵", "肴": "肴", "豪": "豪", "歌": "歌戈", "麻": "麻", "阳": "陽唐", "庚": "庚耕清", "青": "青", "蒸": "蒸登",
-    "尤": "尤侯幽", "侵": "侵", "覃": "覃談", "盐": "鹽添嚴", "咸": "咸銜凡",
+    "东": "東", "冬": "冬鍾", "江": "江", "支": "支脂之", "微": "微", "鱼": "魚", "虞": "虞模", "齐": "齊祭",
+    "佳": "佳皆夬", "灰": "灰咍", "泰": "泰", "废": "廢", "真": "真諄臻", "文": "文殷", "元": "元魂痕", "寒": "寒桓",
+    "删": "刪山", "先": "先仙", "萧": "蕭宵", "肴": "肴", "豪": "豪", "歌": "歌戈", "麻": "麻", "阳": "陽唐",
+    "庚": "庚耕清", "青": "青", "蒸": "蒸登", "尤": "尤侯幽", "侵": "侵", "覃": "覃談", "盐": "鹽添嚴", "咸": "咸銜凡",
 }  # fmt: skip
 """Rhymes of the Guangyun, named by their level ones, that the Pingshui table takes as one."""
 GUANGYUN_TONES = {"平": LEVEL, "上": "rising", "去": "departing", "入": "entering"}
@@ -88,8 +88,8 @@ def table(lines: list[str]) -> str:
 
 
 def extended(table: str, rows: Iterable[Mapping[str, str]]) -> str:
-    """The same table with the readings that rows of the Guangyun (字頭, and 音韻地位 as "見開三陽平") have of characters
-    which it lacks."""
+    """The same table with the readings that rows of the Guangyun (字頭, and 音韻地位 as "見開三陽平") have of what it
+    lacks."""
     rhymes = {old: rhyme for rhyme, several in MERGED.items() for old in several}
     found: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for line in table.splitlines():
@@ -115,7 +115,9 @@ def _is_common(character: str) -> bool:
 def _rows(found: Mapping[tuple[str, str], Iterable[str]]) -> str:
     order = list(FINALS)
     rows = sorted(found.items(), key=lambda row: (order.index(row[0][0]), row[0][1]))
-    return "".join(f"{rhyme} {tone} {''.join(sorted(characters))}\n" for (rhyme, tone), characters in rows)
+    return "".join(
+        f"{rhyme} {tone} {''.join(sorted(characters))}\n" for (rhyme, tone), characters in rows if characters
+    )
 
 
 def main(unihan: str, guangyun: str) -> None:
