@@ -241,9 +241,10 @@ class TaskEvaluation(Config):
     answers: Literal["auto", "written", "chosen"] = "auto"
     """Whether answers are written freely or chosen by likelihood, among the example's choices or else the answers of
     the training split to questions of its kind; "auto" is what the task is meant for."""
-    chosen_by: Literal["pmi", "likelihood"] = "pmi"
+    chosen_by: Literal["auto", "pmi", "likelihood"] = "auto"
     """What a choice or a text is ranked by: "likelihood" is log p(choice | request); "pmi", the pointwise mutual
-    information, takes log p(choice) away, so that what is common by itself has no advantage."""
+    information, takes log p(choice) away, so that what is common by itself has no advantage. "auto" is "pmi" for texts
+    about pictures (matching, retrieval), "likelihood" for answers to a question."""
     beams: Count = 1
     """Answers that are followed up at once when one is written; 1 takes the likeliest token each time."""
     temperature: NotNegative = 0.0

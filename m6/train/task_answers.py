@@ -1,8 +1,8 @@
 """What a run answers to the examples of a task, and its scores: it writes, chooses, or ranks all against all.
 
-Choices are scored by likelihood. With `chosen_by` "pmi" that of the choice after nothing is taken away, so that what is
-common by itself has no advantage: log p(choice | request) - log p(choice), the pointwise mutual information (Holtzman
-et al. 2021, arXiv 2104.08315). The latter is computed once for all choices of an evaluation.
+Choices are ranked by log p(choice | request), or by that less log p(choice), the pointwise mutual information (Holtzman
+et al. 2021, arXiv 2104.08315), which gives no advantage to what is common by itself; `Examined.by` says which. What is
+taken away is computed once for all choices of an evaluation.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _fits(about: Examined, choices: Sequence[tuple[str, ...]]) -> list[np.ndarra
     engine = about.engine
     texts = {choice: about.segments.text(choice) for own in dict.fromkeys(choices) for choice in own}
     prior = dict.fromkeys(texts, 0.0)
-    if about.config.chosen_by == "pmi":
+    if about.by == "pmi":
         prior = dict(zip(texts, log_likelihoods(engine, [()], list(texts.values()))[0], strict=True))
     alike: dict[tuple[str, ...], list[int]] = {}
     for index, own in enumerate(choices):
@@ -119,7 +119,7 @@ def _ranked(about: Examined) -> tuple[list[str], Scores]:
         )
     pictures = [about.prefix(example) for example in about.examples]
     encoded = [about.segments.text(text) for text in texts]
-    found = fits(about.engine, pictures, encoded, prior=about.config.chosen_by == "pmi")
+    found = fits(about.engine, pictures, encoded, prior=about.by == "pmi")
     first = [texts[index] for index in found.argmax(1)]
     return first, retrieval.score_ranks(found, about.examples)
 

@@ -85,6 +85,8 @@ def name_of(about: Examined, asked: dict[str, Any]) -> str:
     config, usual = about.config, TaskEvaluation()
     if about.way == about.task.KIND:  # whether that was asked for or is what the task is meant for
         config = config.override({"answers": "auto"})
+    if about.by == Examined(about.folder, config.override({"chosen_by": "auto"})).by:
+        config = config.override({"chosen_by": "auto"})
     changed = [
         f"{name}_{json.dumps(value)}".replace('"', "")
         for name, value in config.model_dump(mode="json").items()
@@ -111,6 +113,7 @@ def _asked(about: Examined) -> dict[str, Any]:
     return {
         **about.config.model_dump(mode="json", exclude={"data"}),
         "answers": about.way,
+        "chosen_by": about.by,
         "checkpoint": f"{weights.parent.name}/{weights.name}",
         "checkpoint_sha256": hashlib.sha256(own.encode()).hexdigest()[:16],
         "examples": len(about.examples),

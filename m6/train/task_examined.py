@@ -25,6 +25,10 @@ from m6.train.examples import check_lengths
 
 ADVICE = "leave it out, or take a run that was trained with a larger pretrain.data.max_text"
 
+ABOUT_PICTURES = ("matching", "retrieval")
+"""Tasks that compare texts about a picture, of which some are likelier than others by their length and words alone.
+Answers to a question are not: how often an answer is right is part of what has been learnt."""
+
 
 @dataclass
 class Examined:
@@ -51,6 +55,15 @@ class Examined:
         if self.task.KIND == "ranked" or self.config.answers == "auto":
             return self.task.KIND
         return self.config.answers
+
+    @property
+    def by(self) -> Literal["pmi", "likelihood", ""]:
+        """What choices and texts are ranked by: as asked for, or as the task is meant; "" where answers are written."""
+        if self.way == "written":
+            return ""
+        if self.config.chosen_by != "auto":
+            return self.config.chosen_by
+        return "pmi" if self.config.task in ABOUT_PICTURES else "likelihood"
 
     @cached_property
     def examples(self) -> list[Example]:

@@ -116,7 +116,7 @@ def test_names_tell_settings_and_data_apart(run: Path, data: Path, tmp_path: Pat
     assert name.startswith(begun)
     result = json.loads((run / "evaluate" / name).read_text(encoding="utf-8"))
     assert result["baselines"] == {}
-    assert result["protocol"]["answers"] == "chosen"
+    assert (result["protocol"]["answers"], result["protocol"]["chosen_by"]) == ("chosen", "likelihood")
     assert result["protocol"]["examples_sha256"].startswith(name.removeprefix(begun).removesuffix(".json"))
     assert result["scores"]["distinct_1"]["low"] is None
     rows = [{"question": question, "answer": answer} for question, answer in QUESTIONS[1:]]
