@@ -38,7 +38,8 @@ With a trained run:
   m6 finetune TASK          train it on one task, into a run folder of its own
   m6 evaluate RUN --task T  measure it on a task, or on --all
   m6 generate caption       say what is in a picture
-  m6 generate answer        answer a question about a picture
+  m6 generate answer        answer a question, about a picture or without one
+  m6 generate describe      describe a product
   m6 generate poem          write a poem to a title
   m6 generate paint         paint a picture
   m6 export RUN             write its weights as one folder of safetensors
@@ -127,8 +128,8 @@ def _verb(verb: str, words: list[str]) -> int:
 
 
 def _measures_a_task(words: list[str]) -> bool:
-    """Whether it is not the stage: a task or all are asked for, or the run is a finetuned one."""
-    if any(word.split("=")[0] in ("--task", "--all") for word in words):
+    """Whether it is not the stage: a task or all are asked for, with their data, or the run is a finetuned one."""
+    if any(word.split("=")[0] in ("--task", "--all", "--data", "--anew") for word in words):
         return True
     return any((Path(word) / "finetune").is_dir() for word in words[:1])
 
@@ -217,6 +218,9 @@ def _stage_help(verb: str, words: Sequence[str]) -> str:
     else:
         summary, usage, sections = STAGES[verb].summary, "RECIPE", STAGES[verb].sections
         others = "The flags of the other stages are part of the recipe too: give the same ones to every verb of a run."
+    if verb == "evaluate":
+        summary += "; `m6 evaluate RUN --task TASK --data PATH`, or `--all --data FOLDER`, measures it on tasks instead"
+        others += "\n`m6 evaluate --task --help` lists the flags of tasks."
     if verb == "corpus":
         summary += "; with --check, say what 1,000 records of each source come to, and write nothing"
     return (
@@ -244,8 +248,14 @@ def _finetune(words: list[str]) -> int:
 def _evaluate(words: list[str]) -> int:
     from m6 import evaluate
 
-    print(evaluate.describe() if _asks_help(words) else evaluate.evaluate(words))
-    return 0
+    if _asks_help(words):
+        print(evaluate.describe())
+        return 0
+    text, failures = evaluate.evaluate(words)
+    print(text, flush=True)
+    for line in failures:
+        print(f"m6: {line}", file=sys.stderr, flush=True)
+    return 2 if failures else 0
 
 
 def _tasks(words: list[str]) -> int:

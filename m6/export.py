@@ -47,6 +47,9 @@ def export(words: Sequence[str]) -> str:
     for path in beside.values():
         if not path.is_file():
             raise UserError(f"{path}: missing; {run} is no whole run folder")
+    from m6.train.ended import warn
+
+    warn(run)
     return _write(checkpoint, out, most, beside)
 
 

@@ -20,7 +20,8 @@ SIDES = (8, 8192)  # pixels: smaller shows nothing, larger is a mistake or an at
 
 _KINDS = {
     "caption": "say what is in a picture",
-    "answer": "answer a question about a picture",
+    "answer": "answer a question, about a picture or without one",
+    "describe": "describe a product by its title, attributes and picture, any of them or all",
     "poem": "write a poem to a title",
     "paint": "paint a picture for a prompt",
 }
@@ -60,15 +61,22 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         )
         for kind, text in _KINDS.items()
     }  # fmt: skip
-    for kind in ("caption", "answer"):
+    for kind in ("caption", "answer", "describe"):
         kinds[kind].add_argument(
-            "--image", type=Path, required=True, metavar="FILE", help="a picture: PNG, JPEG, WebP, ..."
+            "--image", type=Path, required=kind == "caption", metavar="FILE", help="a picture: PNG, JPEG, WebP, ..."
         )
-    kinds["answer"].add_argument("--question", type=_text, required=True, metavar="TEXT", help="such as 这是什么？")
+    kinds["answer"].add_argument(
+        "--question", type=_text, required=True, metavar="TEXT",
+        help="such as 这是什么？, or 成语“画蛇添足”是什么意思？ without a picture",
+    )  # fmt: skip
+    kinds["describe"].add_argument("--title", type=_text, metavar="TEXT", help="such as 晴雨伞")
+    kinds["describe"].add_argument(
+        "--attributes", type=_attribute, nargs="+", metavar="NAME=VALUE", help="such as 颜色=红 重量=300克"
+    )
     kinds["answer"].add_argument(
         "--choices", type=_text, nargs="+", metavar="TEXT", help="the answers that are allowed, such as 是 不是"
     )
-    for kind in ("caption", "answer"):
+    for kind in ("caption", "answer", "describe"):
         kinds[kind].add_argument("--max-tokens", type=int, metavar="N", help="tokens of what is written, at the most")
     kinds["poem"].add_argument("--title", type=_text, required=True, metavar="TEXT", help="such as 春晓")
     kinds["poem"].add_argument(
@@ -83,7 +91,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         sub.add_argument("--temperature", type=float, metavar="X", help="0 takes the likeliest, 1 samples as learnt")
         sub.add_argument("--top-k", type=int, metavar="N", help="sample among the N likeliest only")
         sub.add_argument("--top-p", type=float, metavar="X", help="sample among the likeliest that make up X")
-    for kind in ("caption", "answer", "poem"):
+    for kind in ("caption", "answer", "describe", "poem"):
         _add_decoding(kinds[kind])
     return parser, kinds
 
@@ -148,6 +156,13 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     add("--no-repeat-ngram", type=int, metavar="N", help="never write the same N tokens in a row twice")
     add("--repetition-penalty", type=float, metavar="X", help="make what was written less likely, such as 1.2")
     add("--min-tokens", type=int, metavar="N", help="write so many tokens at least")
+
+
+def _attribute(value: str) -> tuple[str, str]:
+    name, equals, said = value.partition("=")
+    if not (name.strip() and equals and said.strip()):
+        raise argparse.ArgumentTypeError(f"{value!r}: it has to be a name and a value, as 颜色=红")
+    return name.strip(), said.strip()
 
 
 def _text(value: str) -> str:

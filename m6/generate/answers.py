@@ -1,5 +1,4 @@
-"""What a person asks of a trained run: a caption, an answer, a poem. Paintings are in
-`paintings`.
+"""What a person asks of a trained run: a caption, an answer, a description, a poem. Paintings are in `paintings`.
 
 Each function loads the run and does one thing; the engine below does many at once.
 """
@@ -16,14 +15,15 @@ from PIL import Image
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, ImageRules
 from m6.corpus.images.prepare import fit
-from m6.data.objectives import poem_prompt
+from m6.data.objectives import poem_prompt, product_prompt, question_prompt
 from m6.data.sample import Segment
 from m6.generate.choices import Choices
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.poems import PoemGrammar
 
-MAX_CAPTION, MAX_ANSWER, MAX_POEM = 64, 24, 160  # tokens
+MAX_CAPTION, MAX_ANSWER, MAX_TEXT, MAX_POEM = 64, 24, 128, 160
+"""Tokens that are written; an answer is short if it is about a picture, else a text, as a description is."""
 
 
 def caption(folder: Path, image: Path, max_tokens: int = MAX_CAPTION, **decoding: Any) -> str:
@@ -35,19 +35,44 @@ def caption(folder: Path, image: Path, max_tokens: int = MAX_CAPTION, **decoding
 
 def answer(
     folder: Path,
-    image: Path,
     question: str,
+    image: Path | None = None,
     choices: Sequence[str] = (),
-    max_tokens: int = MAX_ANSWER,
+    max_tokens: int | None = None,
     **decoding: Any,
 ) -> str:
-    """The answer to a question about a picture file; one of `choices`, if there are any, however long."""
+    """The answer to a question, about a picture file or without one; one of `choices`, if there are any, however
+    long."""
     engine = Engine.load(folder)
-    prefix = (_picture(folder, image, engine), engine.text(question))
+    if image is None:
+        prefix: tuple[Segment, ...] = (engine.text(question_prompt(question)),)
+    else:
+        prefix = (_picture(folder, image, engine), engine.text(question))
     texts = [engine.text(choice).ids for choice in choices]
     grammar = Choices(texts, engine.vocabulary.size) if choices else None
-    longest = max([_length(max_tokens), *(len(ids) + 1 for ids in texts)])
+    most = (MAX_TEXT if image is None else MAX_ANSWER) if max_tokens is None else _length(max_tokens)
+    longest = max([most, *(len(ids) + 1 for ids in texts)])
     return engine.tokenizer.decode(engine.write([prefix], longest, Decoding(**decoding), grammar)[0])
+
+
+def describe(
+    folder: Path,
+    title: str = "",
+    attributes: Sequence[tuple[str, str]] = (),
+    image: Path | None = None,
+    max_tokens: int = MAX_TEXT,
+    **decoding: Any,
+) -> str:
+    """The description of a product, by its title, attributes (name, value) and picture file, any of them or all.
+    UserError for none of them."""
+    if not (title or attributes or image):
+        raise UserError("what is described? give --title, --attributes or --image")
+    length = _length(max_tokens)
+    engine = Engine.load(folder)
+    picture = (_picture(folder, image, engine),) if image else ()
+    prompt = product_prompt(title, dict(attributes))
+    prefix = (*picture, engine.text(prompt)) if prompt else picture
+    return engine.write_texts([prefix], length, Decoding(**decoding))[0]
 
 
 def poem(folder: Path, title: str, form: str = "五言绝句", **decoding: Any) -> str:

@@ -4,8 +4,8 @@ The score of a text is log p(text | prefix) - log p(text), nats: how much likeli
 text likely by itself, its length and the frequency of its words, does not count. Without the prior it is
 log p(text | prefix) alone; per token, either is divided by the length, end mark and all.
 
-Prefixes are read into caches once. Then texts follow as branches do, some in a row, each seeing the prefix and itself:
-the same row of texts behind many prefixes, whose keys and values are overwritten by the next one's.
+Prefixes are read into caches once. Then texts follow, some in a row, each seeing the prefix and itself; what several
+begin with is there once. It is the same row behind many prefixes, whose keys and values are overwritten by the next.
 """
 
 from __future__ import annotations
@@ -25,11 +25,6 @@ from m6.tokenizer.vocabulary import END, TEXT
 ROW = 128
 """Tokens of texts behind one prefix: longer rows compute more attention between texts, which is thrown away."""
 ROWS = 16  # prefixes at once
-
-
-def choose(engine: Engine, prefix: Prefix, texts: Sequence[Text], prior: bool = True, per_token: bool = False) -> int:
-    """Which text follows a prefix best."""
-    return int(fits(engine, [prefix], texts, prior, per_token)[0].argmax())
 
 
 def fits(
@@ -54,34 +49,46 @@ def log_likelihoods(engine: Engine, prefixes: Sequence[Prefix], texts: Sequence[
             span = slice(start, start + ROWS)
             cached = Prefill(engine, prefixes[span], room)
             for row in rows:
-                found[span, row.part.start : row.part.stop] = row.behind(cached)
+                found[span, row.part] = row.behind(cached)
             bar.advance(len(prefixes[span]))
     return found
 
 
 class Row:
-    """Some texts side by side, as they stand behind any prefix."""
+    """Some texts as they stand behind any prefix: as a trie, each of whose nodes is the last token of a beginning that
+    several may share, and sees those before it in that beginning."""
 
-    def __init__(self, engine: Engine, texts: Sequence[Text], part: range) -> None:
+    def __init__(self, engine: Engine, texts: Sequence[Text], part: Sequence[int]) -> None:
         self.engine, self.part = engine, part
         own = [texts[index].ids for index in part]
-        self.ids = torch.tensor([token for ids in own for token in (TEXT, *ids)])
-        self.labels = torch.tensor([token for ids in own for token in (*ids, END)])
-        self.place = torch.cat([torch.arange(len(ids) + 1) for ids in own])
-        self.text = torch.repeat_interleave(torch.arange(len(own)), torch.tensor([len(ids) + 1 for ids in own]))
-        seen = (self.text[:, None] == self.text) & (self.place[:, None] >= self.place)
+        nodes: dict[tuple[int, ...], int] = {}
+        for ids in own:
+            for length in range(len(ids) + 1):
+                nodes.setdefault(ids[:length], len(nodes))
+        self.ids = torch.tensor([begun[-1] if begun else TEXT for begun in nodes])
+        self.place = torch.tensor([len(begun) for begun in nodes])
+        seen = torch.zeros(len(nodes), len(nodes), dtype=torch.bool)
+        for begun, node in nodes.items():
+            seen[node, [nodes[begun[:length]] for length in range(len(begun) + 1)]] = True
         self.mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
+        # Every token of every text and its end: the text, the node that it follows, and what it is.
+        steps = [
+            (text, nodes[ids[:length]], label)
+            for text, ids in enumerate(own)
+            for length, label in enumerate((*ids, END))
+        ]
+        self.text, self.node, self.label = torch.tensor(steps).unbind(1)
 
     def behind(self, cached: Prefill) -> np.ndarray:
         """log p [B, M] of the M texts behind B prefixes; what was cached behind these is lost."""
-        rows, tokens, model = len(cached.order), len(self.ids), self.engine.model
+        rows, model = len(cached.order), self.engine.model
         for cache in cached.caches:
             cache.length = cached.length
         order = cached.order[:, None] + self.place
         position = torch.stack([order, torch.zeros_like(order), torch.zeros_like(order)], -1)
         hidden = model(self.ids.expand(rows, -1), position, self._mask(cached), caches=cached.caches)
         logits = model.logits(hidden)
-        chances = logits.gather(-1, self.labels.expand(rows, tokens)[..., None])[..., 0] - logits.logsumexp(-1)
+        chances = logits[:, self.node, self.label] - logits.logsumexp(-1)[:, self.node]
         sums = torch.zeros(rows, len(self.part), dtype=torch.float64).index_add(1, self.text, chances.double())
         found: np.ndarray = sums.numpy()
         return found
@@ -93,12 +100,16 @@ class Row:
         return torch.cat([prefix, self.mask.expand(len(prefix), 1, -1, -1)], -1)
 
 
-def _parts(texts: Sequence[Text]) -> list[range]:
-    """Texts in their order, so many together as make up a row."""
-    parts, start, filled = [], 0, 0
-    for index, text in enumerate(texts):
-        if index > start and filled + len(text.ids) + 1 > ROW:
-            parts.append(range(start, index))
-            start, filled = index, 0
-        filled += len(text.ids) + 1
-    return [*parts, range(start, len(texts))] if texts else []
+def _parts(texts: Sequence[Text]) -> list[list[int]]:
+    """So many texts together as make up a row, those that begin alike beside each other."""
+    parts: list[list[int]] = []
+    nodes: set[tuple[int, ...]] = set()
+    for index in sorted(range(len(texts)), key=lambda index: texts[index].ids):
+        ids = texts[index].ids
+        own = {ids[:length] for length in range(len(ids) + 1)}
+        if not parts or len(nodes | own) > ROW:
+            parts.append([])
+            nodes = set()
+        parts[-1].append(index)
+        nodes |= own
+    return parts

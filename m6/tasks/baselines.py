@@ -5,8 +5,8 @@
     nearest_picture  the answer of the known example whose picture is most alike, to the same question if it was asked
     trigram          writes nothing; how likely what is right is by three characters in a row of the known answers
 
-In: known examples, and those that are asked. Out: an answer for each, written freely; `chosen` and `ranked` make of
-answers a choice and a ranking, by the characters they share.
+In: known examples, and those that are asked. Out: an answer for each, written freely; `alike` and `ranked`
+tell which choices and texts it shares most characters with.
 """
 
 from __future__ import annotations
@@ -84,12 +84,9 @@ def trigram(known: Sequence[Example], examples: Sequence[Example]) -> np.ndarray
     return -np.log(model.perplexities(right)) * np.array([len(answer) for answer in right])
 
 
-def chosen(written: Sequence[str], examples: Sequence[Example]) -> list[str]:
-    """Of each example's choices the one that shares most with what was written; of several the first."""
-    return [
-        max(example.choices, key=lambda choice: _shared(text, choice))
-        for text, example in zip(written, examples, strict=True)
-    ]
+def alike(text: str, example: Example) -> np.ndarray:
+    """How much what was written shares with each choice of an example: [M]."""
+    return ranked([text], example.choices)[0]
 
 
 def ranked(written: Sequence[str], texts: Sequence[str]) -> np.ndarray:
@@ -126,10 +123,6 @@ def _pairs(text: str) -> np.ndarray:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-
-
-def _shared(one: str, other: str) -> float:
-    return float((_unit(_pairs(one)[None]) @ _unit(_pairs(other)[None]).T).item())
 
 
 def _answer(example: Example) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from m6.data.sample import Sample
 from m6.tasks import fields
-from m6.tasks.example import Example, Record, Segments, answered, with_answers
+from m6.tasks.example import Example, Record, Segments, answered
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import of_told, stripped
 from m6.tasks.written import score_texts
 
 FIELDS = {
@@ -41,16 +42,12 @@ def sample(example: Example, segments: Segments) -> Sample:
     return answered("captioning", example, segments)
 
 
-def decode(text: str) -> str:
-    """The caption without blanks around it."""
-    return text.strip()
+decode = stripped
 
 
+@of_told
 def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
     """How near the captions come; of named things also the share of right names, and the mean F1 of keywords."""
-    answers, examples = with_answers(answers, examples)
-    if not examples:
-        return {}
     scores = score_texts(answers, examples, known)
     if any("keywords" in example.about for example in examples):
         scores |= _named(answers, examples)

@@ -13,8 +13,9 @@ import numpy as np
 
 from m6.data.sample import Sample
 from m6.tasks import fields
-from m6.tasks.example import Example, Record, Segments, answered, with_answers
+from m6.tasks.example import Example, Record, Segments, answered
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import is_right, of_told, stripped
 
 FIELDS = {
     "text": "a text",
@@ -39,18 +40,14 @@ def sample(example: Example, segments: Segments) -> Sample:
     return answered("classification", example, segments)
 
 
-def decode(text: str) -> str:
-    """A label without blanks around it."""
-    return text.strip()
+decode = stripped
 
 
+@of_told
 def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
     """Accuracy, and the mean over labels of their F1, in which rare ones count as much as frequent ones."""
-    answers, examples = with_answers(answers, examples)
-    if not examples:
-        return {}
     true = [example.answers[0] for example in examples]
-    right = [answer == label for answer, label in zip(answers, true, strict=True)]
+    right = [is_right(answer, example) for answer, example in zip(answers, examples, strict=True)]
     return {"accuracy": Statistic.mean(right), "macro_f1": macro_f1(answers, true)}
 
 

@@ -6,17 +6,19 @@ and scores what was written against its answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from m6.data.images import PictureAt
 from m6.data.sample import Branch, Sample, Segment, Text
 
-__all__ = ["Example", "PictureAt", "Record", "Segments", "answered", "asked", "target", "with_answers"]
+__all__ = ["Example", "PictureAt", "Record", "Segments", "answered", "asked", "target"]
 
 Record = Mapping[str, Any]
 """One line of a data file."""
+IDS = ("id", "image_id", "question_id")
+"""Fields of any record that stand beside its answer in the file of answers, so that these can be joined."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,14 @@ class Example:
     choices: tuple[str, ...] = ()
     """What the answer is chosen from, if it is not written freely."""
     about: Mapping[str, str] = field(default_factory=dict)
-    """Anything else that a score or its table needs, by name: kind of question, form of a poem."""
+    """Anything else that a score, its table or the file of answers needs, by name: kind of question, form of a poem."""
+    group: str = ""
+    """Names what it hangs together with other than by its picture: the thing that several examples are about."""
+
+    @property
+    def cluster(self) -> str:
+        """What is drawn together in intervals: its group, else its picture, else it stands alone."""
+        return self.group or (f"picture {self.picture}" if self.picture else f"key {self.key}")
 
 
 class Segments(Protocol):
@@ -59,9 +68,3 @@ def answered(name: str, example: Example, segments: Segments) -> Sample:
     """Picture and prompt in, the first answer out, under the name of an objective."""
     shared, own = asked(example, segments)
     return Sample(example.key, shared, (Branch(name, own, target(example, segments)),))
-
-
-def with_answers(answers: Sequence[str], examples: Sequence[Example]) -> tuple[list[str], list[Example]]:
-    """Of what was answered and the examples, those of which right answers are told: only they can be scored."""
-    told = [(answer, example) for answer, example in zip(answers, examples, strict=True) if example.answers]
-    return [answer for answer, _ in told], [example for _, example in told]

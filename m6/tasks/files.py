@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from m6.config import UserError
-from m6.tasks import text_to_image
-from m6.tasks.example import Example, Record
+from m6.tasks import fields, text_to_image
+from m6.tasks.example import IDS, Example, Record
 from m6.tasks.formats import FORMATS, SPLITS, files_of, format_of, splits_of
 from m6.tasks.formats.lines import lines, objects
 from m6.tasks.names import SUMMARIES
@@ -119,7 +119,10 @@ def _examples(name: str, path: Path, split: str) -> Iterator[Example]:
         if better:
             raise UserError(f"{where}: {_other(name, reader, better)}")
         try:
-            yield from reader.read(record, folder, key)
+            group = fields.optional_text(record, "group")
+            ids = {name: str(record[name]) for name in IDS if record.get(name) is not None}
+            for each in reader.read(record, folder, key):
+                yield replace(each, group=group, about={**each.about, **ids}) if group or ids else each
         except ValueError as error:
             raise UserError(f"{where}: {error}; a record of {name} has {_listed(reader)}") from None
 
@@ -140,7 +143,8 @@ def _records(name: str, path: Path, split: str) -> Iterator[tuple[str, str, Reco
             raise UserError(f"{path}: no {split} split; there is {', '.join(there)}")
         raise UserError(f"{path}: no data of a task is recognised; give {_allowed()}")
     if name not in found.TASKS:
-        raise UserError(f"{path}: this is {found.SUMMARY}, data for {', '.join(found.TASKS)}, not for {name}")
+        fits = ", ".join(task for task in found.TASKS if task in SUMMARIES)
+        raise UserError(f"{path}: this is {found.SUMMARY}, data for {fits}, not for {name}")
     files = files_of(found, path, split)
     if not files:
         there_is = ", ".join(splits_of(found, path))

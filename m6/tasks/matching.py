@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from m6.data.objectives import NO, YES
 from m6.data.sample import Branch, Sample, Text
 from m6.tasks import fields
-from m6.tasks.example import Example, Record, Segments, asked, target, with_answers
+from m6.tasks.example import Example, Record, Segments, asked, target
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import by_cluster, is_right, of_told, stripped
 from m6.tokenizer.vocabulary import MATCH
 
 FIELDS = {
@@ -51,18 +54,27 @@ def sample(example: Example, segments: Segments) -> Sample:
     return Sample(example.key, shared, (Branch("matching", (question,), target(example, segments)),))
 
 
-def decode(text: str) -> str:
-    """What was chosen, without blanks around it."""
-    return text.strip()
+decode = stripped
 
 
+@of_told
 def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
     """Share of right choices."""
-    answers, examples = with_answers(answers, examples)
-    if not examples:
-        return {}
-    right = [answer in example.answers for answer, example in zip(answers, examples, strict=True)]
-    return {"accuracy": Statistic.mean(right)}
+    return {"accuracy": Statistic.mean(list(map(is_right, answers, examples)))}
+
+
+def score_pairs(fits: Sequence[np.ndarray], examples: Sequence[Example]) -> dict[str, Statistic]:
+    """From how well each choice of each example fits: `pair_accuracy`, the share of triples (picture, right text,
+    negative) of which the right text fits better; of two that fit equally well it is half. Chance is 0.5. Records with
+    a label are none, and of these alone there is no score."""
+    shares, weights = [], []
+    for own, example in zip(fits, examples, strict=True):
+        right = np.array([choice in example.answers for choice in example.choices])
+        pairs = np.sign(own[right][:, None] - own[~right]) / 2 + 0.5
+        asked = pairs.size and not example.prompt
+        shares.append(float(pairs.mean()) if asked else 0.0)
+        weights.append(float(pairs.size) if asked else 0.0)
+    return by_cluster({"pair_accuracy": Statistic.mean(shares, weights)}, examples) if any(weights) else {}
 
 
 def _label(value: object) -> tuple[str, ...]:

@@ -15,8 +15,16 @@ SUMMARIES = {
     "classification": "a text in, its label out",
 }
 
+PAINTING = "text_to_image"
+"""What a pretrained run does by itself; its data can be read, but it is no task."""
+
 
 def check_name(name: str) -> None:
     """UserError for a name that is no task's, with the nearest one."""
+    if name == PAINTING:
+        raise UserError(
+            f"{name} is neither finetuned nor measured like a task: it is part of pretraining, and a run"
+            f" paints by `m6 generate RUN --task {name} PROMPT OUTPUT`"
+        )
     if name not in SUMMARIES:
         raise UserError(f"no task {name!r}{nearest(name, SUMMARIES)}")

@@ -18,6 +18,7 @@ from m6.tasks.example import Example, Record, Segments, answered
 from m6.tasks.metrics import verse
 from m6.tasks.metrics.ngrams import distinct
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import stripped
 
 FIELDS = {
     "title": "a text",
@@ -44,9 +45,7 @@ def sample(example: Example, segments: Segments) -> Sample:
     return answered("poem", example, segments)
 
 
-def decode(text: str) -> str:
-    """The poem without blanks around it."""
-    return text.strip()
+decode = stripped
 
 
 def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from m6.data.objectives import product_prompt
 from m6.data.sample import Sample
 from m6.tasks import fields
-from m6.tasks.example import Example, Record, Segments, answered, with_answers
+from m6.tasks.example import Example, Record, Segments, answered
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import of_told, stripped
 from m6.tasks.written import score_texts
 
 FIELDS = {
@@ -45,14 +46,10 @@ def sample(example: Example, segments: Segments) -> Sample:
     return answered("product_description", example, segments)
 
 
-def decode(text: str) -> str:
-    """The description without blanks around it."""
-    return text.strip()
+decode = stripped
 
 
+@of_told
 def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
     """How near the descriptions come, how much they vary, and how much of them stands in training as it is."""
-    answers, examples = with_answers(answers, examples)
-    if not examples:
-        return {}
     return score_texts(answers, examples, known)

@@ -13,8 +13,9 @@ from pathlib import Path
 from m6.data.objectives import question_prompt
 from m6.data.sample import Sample
 from m6.tasks import fields
-from m6.tasks.example import Example, Record, Segments, answered, with_answers
+from m6.tasks.example import Example, Record, Segments, answered
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import is_right, of_told, stripped
 from m6.tasks.written import score_texts
 
 FIELDS = {
@@ -39,15 +40,11 @@ def sample(example: Example, segments: Segments) -> Sample:
     return answered("question_answering", example, segments)
 
 
-def decode(text: str) -> str:
-    """The answer without blanks around it."""
-    return text.strip()
+decode = stripped
 
 
+@of_told
 def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
-    """How near the answers come, how many are right to the letter, how much they vary, and what is copied."""
-    answers, examples = with_answers(answers, examples)
-    if not examples:
-        return {}
-    right = [answer in example.answers for answer, example in zip(answers, examples, strict=True)]
+    """How near the answers come, how many are right but for blanks and marks, how much they vary, what is copied."""
+    right = [is_right(answer, example) for answer, example in zip(answers, examples, strict=True)]
     return {"exact": Statistic.mean(right), **score_texts(answers, examples, known)}

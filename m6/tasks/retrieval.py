@@ -15,6 +15,7 @@ from m6.data.sample import Sample
 from m6.tasks import fields
 from m6.tasks.example import Example, Record, Segments, answered
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import stripped
 
 FIELDS = {
     "image": "path of the picture, from the folder of the file",
@@ -37,9 +38,7 @@ def sample(example: Example, segments: Segments) -> Sample:
     return answered("captioning", example, segments)
 
 
-def decode(text: str) -> str:
-    """A text without blanks around it."""
-    return text.strip()
+decode = stripped
 
 
 def texts_of(examples: Sequence[Example]) -> list[str]:
@@ -67,7 +66,11 @@ def score_ranks(fits: np.ndarray, examples: Sequence[Example]) -> dict[str, Stat
     asking = right.any(1)  # a picture without texts asks nothing
     return {
         **_recalls("image_to_text", ranks(fits[asking], right[asking])),
-        **_recalls("text_to_image", ranks(fits.T, right.T)),
+        **{
+            # Texts of one picture hang together.
+            name: score.grouped([examples[row].cluster for row in right.argmax(0)])
+            for name, score in _recalls("text_to_image", ranks(fits.T, right.T)).items()
+        },
     }
 
 

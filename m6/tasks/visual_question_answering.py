@@ -1,7 +1,8 @@
 """Visual question answering: a picture and a question in, a short answer out (paper section 5.2).
 
-As in pretraining the question alone is the prompt. An answer is right if it is one of the right ones, letter for letter
-but for blanks and a mark at its end; of answers that are sentences, as FM-IQA's, it is told too how near they come.
+As in pretraining the question alone is the prompt. An answer is right if it is one of the right ones, but for blanks,
+marks, case and width (`m6.tasks.scoring`); of answers that are sentences, as FM-IQA's, it is told too how near they
+come.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from m6.data.sample import Sample
 from m6.tasks import fields
-from m6.tasks.example import Example, Record, Segments, answered, with_answers
+from m6.tasks.example import Example, Record, Segments, answered
 from m6.tasks.metrics.statistic import Statistic
+from m6.tasks.scoring import is_right, of_told, stripped
 from m6.tasks.written import score_texts
 
 FIELDS = {
@@ -25,8 +27,6 @@ FIELDS = {
 KIND = "written"
 LONGEST = 24
 MAIN = "accuracy"
-
-_END = "。．.！!"
 
 
 def read(record: Record, folder: Path, key: str) -> list[Example]:
@@ -50,17 +50,13 @@ def sample(example: Example, segments: Segments) -> Sample:
     return answered("visual_question_answering", example, segments)
 
 
-def decode(text: str) -> str:
-    """The answer without blanks around it and a mark at its end."""
-    return text.strip().rstrip(_END).strip()
+decode = stripped
 
 
+@of_told
 def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
     """Accuracy, that of each kind of question, and how near the answers come as texts."""
-    answers, examples = with_answers(answers, examples)
-    if not examples:
-        return {}
-    right = [decode(answer) in map(decode, example.answers) for answer, example in zip(answers, examples, strict=True)]
+    right = [is_right(answer, example) for answer, example in zip(answers, examples, strict=True)]
     kinds = [example.about.get("kind", "") for example in examples]
     return {
         "accuracy": Statistic.mean(right),

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from m6.tasks.example import Example
-from m6.tasks.metrics import overlap
-from m6.tasks.metrics.ngrams import bleu, chrf, cider_d, distinct, rouge_l
+from m6.tasks.metrics.ngrams import bleu, chrf, cider_d, distinct, rouge_l, token_f1
 from m6.tasks.metrics.statistic import Statistic
 
 
@@ -17,10 +16,6 @@ def score_texts(answers: Sequence[str], examples: Sequence[Example], known: Sequ
     """How near the texts come to the right ones, how much they vary, and how many of them stand in training as they
     are."""
     learnt = {answer for example in known for answer in example.answers}
-    alike = [
-        max(overlap(answer, right) for right in example.answers)
-        for answer, example in zip(answers, examples, strict=True)
-    ]
     right = [example.answers for example in examples]
     return {
         "cider_d": cider_d(answers, right),
@@ -29,6 +24,6 @@ def score_texts(answers: Sequence[str], examples: Sequence[Example], known: Sequ
         "chrf": chrf(answers, right),
         "distinct_1": distinct(answers, 1),
         "distinct_2": distinct(answers, 2),
-        "overlap": Statistic.mean(alike),
+        "f1": token_f1(answers, right),
         **({"copied": Statistic.mean([answer in learnt for answer in answers])} if known else {}),
     }

@@ -240,7 +240,11 @@ class TaskEvaluation(Config):
     """Examples of the training split that stand with their answers before each request (few-shot in context)."""
     answers: Literal["auto", "written", "chosen"] = "auto"
     """Whether answers are written freely or chosen by likelihood, among the example's choices or else the answers of
-    the training split; "auto" is what the task is meant for."""
+    the training split to questions of its kind; "auto" is what the task is meant for."""
+    chosen_by: Literal["auto", "pmi", "likelihood"] = "auto"
+    """What a choice or a text is ranked by: "likelihood" is log p(choice | request); "pmi", the pointwise mutual
+    information, takes log p(choice) away, so that what is common by itself has no advantage. "auto" is "pmi" for texts
+    about pictures (matching, retrieval), "likelihood" for answers to a question."""
     beams: Count = 1
     """Answers that are followed up at once when one is written; 1 takes the likeliest token each time."""
     temperature: NotNegative = 0.0
@@ -249,5 +253,7 @@ class TaskEvaluation(Config):
     """Sample among the likeliest tokens that together reach this probability."""
     form: bool = True
     """Whether poems are held to their form while they are written."""
+    baselines: bool = True
+    """Whether what has learnt nothing is measured too; the nearest picture needs all pictures of training."""
     seed: Whole = 0
     """Start of everything that is drawn by chance."""

@@ -79,14 +79,16 @@ class Examples:
         return Picture(jittered(segment.pixels, self._jitter, rng))
 
 
-def check_lengths(examples: Sequence[Example], segments: Segments) -> None:
-    """UserError, which names the example, unless the model can read every prompt and answer whole."""
+def check_lengths(
+    examples: Sequence[Example], segments: Segments, data: str, advice: str = "allow more by --pretrain.data.max_text"
+) -> None:
+    """UserError, which names `data` and the example, unless the model can read every prompt and answer whole."""
     for example in examples:
         for text in (example.prompt, *example.answers, *example.choices):
             try:
                 segments.text(text)
             except UserError as error:
-                raise UserError(f"{example.key}: {error}, or allow more by --pretrain.data.max_text") from None
+                raise UserError(f"{data}: {example.key}: {error}, or {advice}") from None
 
 
 def _of_one_picture(examples: Sequence[Example], most: int) -> Iterator[tuple[Example, ...]]:

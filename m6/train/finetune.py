@@ -109,7 +109,7 @@ def prepare(folder: Path, stage: FinetuneStage, examples: Sequence[Example], see
     chosen = named(stage.task)
 
     def steps(of: Sequence[Example], jitter: float, *parts: int) -> Steps:
-        check_lengths(of, segments)
+        check_lengths(of, segments, stage.data)
         found = Examples(chosen, of, segments, data, stage.samples, seed, jitter)
         return Steps(found, engine.vocabulary, engine.model.config.patch_grid, *parts)
 

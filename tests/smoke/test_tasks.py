@@ -70,12 +70,13 @@ def test_scores_stand_beside_baselines_with_their_protocol(finetuned: Path, caps
     code, out, err = at_once(capsys, "evaluate", finetuned, "--num-examples", "12")
     assert code == 0, err
     assert "nearest_picture" in out
-    result = json.loads((finetuned / "evaluate" / "captioning-test.json").read_text(encoding="utf-8"))
+    (path,) = (finetuned / "evaluate").glob("captioning-test-num_examples_12-*[0-9a-f].json")
+    result = json.loads(path.read_text(encoding="utf-8"))
     score = result["scores"]["cider_d"]
     assert score["low"] <= score["value"] <= score["high"]
     assert result["protocol"]["checkpoint"] == "finetune/step-00000006"
     assert {"examples_sha256", "versions", "seed", "split", "prompt"} <= result["protocol"].keys()
-    answers = (finetuned / "evaluate" / "captioning-test.answers.jsonl").read_text(encoding="utf-8").splitlines()
+    answers = path.with_suffix(".answers.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(answers) == 12
 
 
@@ -85,7 +86,7 @@ def test_a_pretrained_run_is_measured_without_finetuning(run: Path, data: Path, 
     shots = ("--shots", "2") if task in ("classification", "visual_question_answering") else ()
     code, out, err = at_once(capsys, "evaluate", run, *words, *shots)
     assert code == 0, err
-    assert f"| {task} |" in out
+    assert f"### {task}, train" in out
 
 
 def test_a_killed_finetuning_goes_on_to_the_same_weights(run: Path, data: Path, tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_a_task_is_measured_beside_baselines(run: Path, data: Path, tmp_path: Pa
     assert {row["system"] for row in rows} == {
         "m6", "m6_scratch", "m6_blind", "most_frequent", "nearest_picture", "trigram"
     }  # fmt: skip
-    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert all(row["low"] is None or row["low"] <= row["value"] <= row["high"] for row in rows)
     assert all(("better" in row) == (row["system"] != "m6") for row in rows)
 
 

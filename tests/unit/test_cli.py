@@ -255,7 +255,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = Run.open(tmp_path / "run", load_recipe("smoke"))
     run.finish("pretrain")
     answers = ModuleType("m6.generate.answers")
-    for kind in ("caption", "answer", "poem"):
+    for kind in ("caption", "answer", "describe", "poem"):
         answers.__dict__[kind] = lambda folder, **arguments: f"{arguments}"
     paintings = ModuleType("m6.generate.paintings")
     paintings.__dict__["paint"] = lambda folder, output, **arguments: [f"{output.name} {arguments}"]
@@ -280,6 +280,16 @@ def test_generate(trained: Path, tmp_path: Path, capsys: Said) -> None:
     assert main(["generate", "answer", "--run", str(trained), *question, *ways]) == 0
     told = capsys.readouterr().out
     assert "'seed': 3, 'beams': 5, 'length_penalty': 0.5, 'no_repeat_ngram': 3, 'choices': ['是', '不是']}" in told
+
+
+def test_questions_without_a_picture_and_products_are_asked(trained: Path, capsys: Said) -> None:
+    words = ["--run", str(trained)]
+    assert main(["generate", "answer", *words, "--question", "什么是云？"]) == 0
+    assert capsys.readouterr().out == "{'question': '什么是云？'}\n"
+    assert main(["generate", "describe", *words, "--title", "晴雨伞", "--attributes", "颜色=红", "重量=300克"]) == 0
+    assert capsys.readouterr().out == "{'title': '晴雨伞', 'attributes': [('颜色', '红'), ('重量', '300克')]}\n"
+    assert main(["generate", "describe", *words, "--attributes", "颜色"]) == 2
+    assert "'颜色': it has to be a name and a value, as 颜色=红" in capsys.readouterr().err
 
 
 def test_a_painting_is_asked_for_in_two_ways(trained: Path, capsys: Said) -> None:

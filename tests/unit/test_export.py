@@ -42,7 +42,10 @@ def run(tmp_path: Path) -> Path:
 def test_one_file_with_what_is_beside_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["export", str(run), "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 9 tensors of update 2, 0.00 GiB in 1 file\n"
+    said = capsys.readouterr()
+    assert said.out == f"{out}: 9 tensors of update 2, 0.00 GiB in 1 file\n"
+    steps = LoopConfig().num_steps
+    assert said.err == f"m6: {run}: its pretrain has not ended; this is step 2 of {steps}\n"
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "config.json", "tokenizer.json", "state.json"}
     assert (out / "config.json").read_text() == '{"seed": 3}'
     assert (out / "tokenizer.json").read_text() == '{"model": {}}'

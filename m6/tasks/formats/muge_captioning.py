@@ -36,4 +36,7 @@ def records(files: tuple[Path, ...], folder: Path, split: str, task: str) -> Ite
         if "image_id" not in row:
             raise UserError(f'{where}: no field "image_id"')
         image = picture_of(table, pictures, row["image_id"], where)
-        yield f"{captions.name} line {number}", {"image": image, "captions": row.get("text") or None}
+        yield (
+            f"{captions.name} line {number}",
+            {"image": image, "captions": row.get("text") or None, "image_id": row["image_id"]},
+        )

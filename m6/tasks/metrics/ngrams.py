@@ -66,6 +66,18 @@ def _rouge(hypothesis: str, references: Sequence[str]) -> float:
     return (1 + ROUGE_BETA**2) * precision * recall / (recall + ROUGE_BETA**2 * precision)
 
 
+def token_f1(hypotheses: Texts, references: References) -> Statistic:
+    """F1 of the tokens that two texts share, in any order, from 0 to 1, as SQuAD has it (Rajpurkar et al. 2016, arXiv
+    1606.05250); the best of several right texts."""
+
+    def f1(text: str, right: str) -> float:
+        ours, theirs = Counter(tokens(text)), Counter(tokens(right))
+        return 2 * (ours & theirs).total() / max(ours.total() + theirs.total(), 1)
+
+    best = [max(f1(text, right) for right in own) for text, own in zip(hypotheses, references, strict=True)]
+    return Statistic.mean(best)
+
+
 def _common(one: Sequence[str], other: Sequence[str]) -> int:
     """Length of the longest common subsequence."""
     row = [0] * (len(other) + 1)
@@ -117,6 +129,6 @@ def _runs(text: str) -> Counter[tuple[str, ...]]:
 def distinct(texts: Texts, size: int) -> Statistic:
     """Different runs of `size` characters by all of them, over all texts together, from 0 to 1: how much they vary.
 
-    It has no interval: texts that are drawn twice would vary less for that alone."""
+    It is one value of all texts and has no interval: texts that are drawn twice would vary less for that alone."""
     runs = [text[start : start + size] for text in texts for start in range(len(text) - size + 1)]
     return Statistic(np.array([[len(set(runs)), max(len(runs), 1)]], float), lambda sums: sums[..., 0] / sums[..., 1])

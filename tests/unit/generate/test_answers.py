@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from m6.config import UserError
 from m6.corpus.config import EmojiConfig
 from m6.corpus.images.prepare import Picture, prepare
 from m6.corpus.starter import emoji_pictures, emoji_rows
 from m6.data.images import decode_image
 from m6.generate import answers
+from m6.generate.engine import Engine
+from m6.generate.prefill import Prefix
+from m6.tasks.task import named
+from tests.unit.generate.small_engine import small_engine
 
 ENGINE = SimpleNamespace(picture_size=64)
 RULES = EmojiConfig().images
@@ -46,3 +51,27 @@ def test_any_size_is_laid_whole_on_a_white_square(tmp_path: Path, size: tuple[in
     red = pixels[..., 1] < 100
     assert abs(red.mean() - min(size) / max(size)) < 0.05
     assert red[32, 32]
+
+
+def test_requests_are_those_that_the_tasks_train_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question without a picture and a product are asked for with the prompts of their tasks, cues and all."""
+    asked: list[tuple[Prefix, int]] = []
+
+    def write(prefixes: list[Prefix], most: int, *_: object) -> list[list[int]]:
+        asked.append((prefixes[0], most))
+        return [[]]
+
+    engine = small_engine()
+    monkeypatch.setattr(engine, "write", write)
+    monkeypatch.setattr(Engine, "load", lambda folder: engine)
+    answers.answer(tmp_path, "什么是云")
+    answers.describe(tmp_path, "晴雨伞", [("颜色", "红")])
+    records: list[tuple[str, dict[str, object]]] = [
+        ("question_answering", {"question": "什么是云", "answer": "水"}),
+        ("product_description", {"title": "晴雨伞", "attributes": {"颜色": "红"}, "description": "轻便。"}),
+    ]
+    for (prefix, most), (name, record) in zip(asked, records, strict=True):
+        (example,) = named(name).read(record, tmp_path, "key")
+        assert (prefix, most) == ((engine.text(example.prompt),), named(name).LONGEST)
+    with pytest.raises(UserError, match="give --title, --attributes or --image"):
+        answers.describe(tmp_path)

@@ -96,6 +96,8 @@ def test_an_interval_is_that_of_the_binomial_and_a_difference_is_paired() -> Non
     other = right.copy()
     other[:10] = ~other[:10]
     apart, low, high = difference(found, Statistic.mean(other))
+    assert low is not None
+    assert high is not None
     assert apart == pytest.approx(found() - other.mean())
     assert high - low < 0.05, "but for ten they are equal, so much of the chance is shared"
     with pytest.raises(ValueError, match="against"):

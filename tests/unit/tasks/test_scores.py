@@ -8,6 +8,7 @@ import pytest
 from m6.tasks import captioning, classification, matching, poems, question_answering, retrieval
 from m6.tasks import visual_question_answering as vqa
 from m6.tasks.example import Example
+from m6.tasks.metrics.ngrams import token_f1
 
 
 def test_answers_are_right_but_for_blanks_and_marks_and_are_counted_by_kind() -> None:
@@ -22,6 +23,35 @@ def test_answers_are_right_but_for_blanks_and_marks_and_are_counted_by_kind() ->
     assert score["accuracy.what"]() == pytest.approx(1 / 2)
     assert score["accuracy.count"]() == 0.0
     assert len(score["accuracy.what"].parts) == 3  # as many for every kind, so that two systems can be compared
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "same"),
+    [
+        ("摩托 车。", "摩托车", True),
+        ("ＡＢＣ！", "abc", True),
+        ("是的，没错", "是的没错", True),
+        ("“猫”（黑）", "猫黑", True),
+        ("3.5", "35", False),
+        ("1,000", "1000", False),
+        ("3.", "3", True),
+        ("-1", "1", False),
+        ("。", "！", False),
+        ("猫", "狗", False),
+    ],
+)
+def test_blanks_marks_case_and_width_are_forgiven(answer: str, right: str, same: bool) -> None:
+    for one, other in ((answer, right), (right, answer)):
+        example = [Example("1", answers=("甲", other), choices=("甲", other))]
+        assert vqa.score([one], example, [])["accuracy"]() == same
+        assert question_answering.score([one], example, [])["exact"]() == same
+        assert matching.score([one], example, [])["accuracy"]() == same
+
+
+def test_the_f1_of_tokens_by_hand() -> None:
+    """红红苹果 and 红苹 share two of four and of two; the better of several right texts counts."""
+    assert token_f1(["红红苹果", "猫"], [["红苹"], ["狗", "小猫"]])() == pytest.approx((2 * 2 / 6 + 2 * 1 / 3) / 2)
+    assert token_f1([""], [["红"]])() == 0.0
 
 
 def test_named_things_are_scored_by_name_and_by_keywords() -> None:
@@ -41,7 +71,7 @@ def test_answers_are_told_right_near_or_copied() -> None:
     examples = [Example("1", answers=("多此一举", "徒劳")), Example("2", answers=("水滴",))]
     known = [Example("0", answers=("云",))]
     score = question_answering.score(["徒劳", "云"], examples, known)
-    assert (score["exact"](), score["overlap"](), score["copied"]()) == (0.5, 0.5, 0.5)
+    assert (score["exact"](), score["f1"](), score["copied"]()) == (0.5, 0.5, 0.5)
     assert question_answering.score(["徒劳"], [Example("3")], known) == {}
 
 
@@ -68,6 +98,26 @@ def test_poems_are_told_by_form_rhyme_and_tones() -> None:
 def test_matching_and_its_labels() -> None:
     examples = [Example(str(n), answers=(answer,), choices=("是", "否")) for n, answer in enumerate("是否是")]
     assert matching.score(["是", "是", "是"], examples, [])["accuracy"]() == pytest.approx(2 / 3)
+
+
+def test_pairs_of_a_text_and_a_negative_by_hand() -> None:
+    """Of the first picture's three negatives two fit worse; of the second's two one worse and one as well. A label is
+    no pair."""
+    examples = [
+        Example("1", answers=("乙",), choices=("甲", "乙", "丙", "丁")),
+        Example("2", answers=("甲",), choices=("甲", "乙", "丙")),
+        Example("3", "一只猫", answers=("是",), choices=("是", "否")),
+    ]
+    fits = [np.array([-1.0, -2.0, -3.0, -4.0]), np.array([-1.0, -1.0, -2.0]), np.array([0.0, 1.0])]
+    score = matching.score_pairs(fits, examples)["pair_accuracy"]
+    assert score() == pytest.approx((2 + 1.5) / 5)
+    assert len(score.clusters) == 3
+    assert matching.score_pairs(fits[2:], examples[2:]) == {}
+    rng = np.random.default_rng(0)
+    guessed = [Example(str(n), answers=("甲",), choices=("甲", "乙", "丙")) for n in range(400)]
+    assert matching.score_pairs(list(rng.normal(size=(400, 3))), guessed)["pair_accuracy"]() == pytest.approx(
+        0.5, abs=0.05
+    )
 
 
 def test_macro_f1_by_hand() -> None:

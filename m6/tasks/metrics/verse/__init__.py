@@ -1,7 +1,8 @@
 """Whether a poem rhymes, and whether its tones alternate as in regulated verse (近体诗), by how characters were read in
 the eighth century.
 
-The table `rhymes.txt` has the rhymes and tones of some 3,800 characters of Tang poetry; see `build.py`. A character may
+The table `rhymes.txt` has the rhymes and tones of some 3,800 characters of Tang poetry, and of thousands more by the
+Guangyun; see `build.py`. A character may
 have several readings: whatever keeps the rule counts, and one that is not in the table is passed over. The poets' own
 poems do not keep every rule, so their rates stand beside those of a model.
 """
