@@ -18,6 +18,7 @@ from torch import nn
 pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
 
 from benchmarks import tasks
+from benchmarks.peers import task_models
 from benchmarks.peers.task_models import BEGIN, END, PAD, SHIFT, Written, batches, best
 from benchmarks.task_rows import Rows, table
 from m6.config import UserError
@@ -277,3 +278,29 @@ def test_a_program_that_fails_is_its_last_line_and_its_log(tmp_path: Path) -> No
     with pytest.raises(UserError, match=f"^benchmarks: the disk is full \\(all of it is in {log}\\)$"):
         tasks.program(["sh", "-c", "echo begun; echo 'the disk is full' >&2; exit 1"], log, 1)
     assert log.read_text() == "begun\nthe disk is full\n"
+
+
+@pytest.mark.parametrize(("kind", "way"), [("gpt2", "chosen"), ("git", "written"), ("clip", "ranked")])
+def test_a_peer_trains_and_answers(kind: str, way: str, tmp_path: Path) -> None:
+    """The whole program on three examples, with pictures where it sees any."""
+    pytest.importorskip("transformers")
+    threads = torch.get_num_threads()
+    examples = [{**asked([1, 2], [at]), "picture": at, "choices": [0, 1]} for at in range(3)]
+    pictures = np.zeros((3, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None]
+    data = {
+        "layers": 2, "width": 16, "heads": 2, "inner": 32, "patch": 4, "vocabulary": 9, "minutes": 0.002, "seed": 0,
+        "threads": threads, "bfloat16": False, "way": way, "pictures": pictures, "train": examples, "test": examples,
+        "texts": [[0], [1]], "longest": 8, "longest_answer": 3,
+    }  # fmt: skip
+    torch.save(data, tmp_path / "data")
+    task_models.main(kind, str(tmp_path / "data"), str(tmp_path / "out"))
+    found = torch.load(tmp_path / "out", weights_only=False)
+    assert found["steps"] >= 1
+    assert found["seconds"] >= 60 * data["minutes"]
+    if kind == "clip":
+        assert found["fits"].shape == (3, 2)
+    elif kind == "git":
+        assert len(found["answers"]) == len(found["nats"]) == 3
+        assert np.isfinite(found["nats"]).all()
+    else:
+        assert [len(row) for row in found["chances"]] == [2, 2, 2]
