@@ -287,7 +287,7 @@ def test_a_peer_trains_and_answers(kind: str, way: str, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     examples = [{**asked([1, 2], [at]), "picture": at, "choices": [0, 1]} for at in range(3)]
     pictures = np.zeros((3, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None]
-    data = {
+    data: dict[str, Any] = {
         "layers": 2, "width": 16, "heads": 2, "inner": 32, "patch": 4, "vocabulary": 9, "minutes": 0.002, "seed": 0,
         "threads": threads, "bfloat16": False, "way": way, "pictures": pictures, "train": examples, "test": examples,
         "texts": [[0], [1]], "longest": 8, "longest_answer": 3,
