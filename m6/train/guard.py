@@ -25,6 +25,7 @@ from torch import Tensor
 
 from m6.parallel.mesh import AgreedError, Ranks
 from m6.run import read_metrics, write_atomic
+from m6.train.divergence import Level
 
 if TYPE_CHECKING:
     from m6.train.loop import Task
@@ -65,9 +66,9 @@ class Guard(Generic[B]):
         self._file: IO[str] | None = None
         rows = self._kept(start) if ranks.first else []
         kinds = [row["kind"] for row in rows]
-        told = [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start and row["loss"]]
-        counts = kinds.count("step"), kinds.count("document"), min(told, default=math.inf)
-        self.steps, self.documents, self._lowest = ranks.gather(counts)[0]
+        told = [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start]
+        self.steps, self.documents, told = ranks.gather((kinds.count("step"), kinds.count("document"), told))[0]
+        self._level = Level(told)
 
     def decide(self, step: int, own: Tensor, norm: Tensor, batches: Sequence[B], stop: bool) -> Verdict:
         """To be asked by all ranks before the update of a step; waits for the device.
@@ -86,14 +87,16 @@ class Guard(Generic[B]):
         return Verdict(not num_bad, num_stop > 0)
 
     def watch(self, done: int, loss: float, largest_rise: float) -> None:
-        """To be told the loss of every row, after `done` updates. DivergedError if it stands more than `largest_rise`
-        nats, unless that is 0, above the lowest before."""
-        if 0 < largest_rise < loss - self._lowest:
+        """To be told the loss of every row, after `done` updates. DivergedError if its level (`Level`) stands more than
+        `largest_rise` nats, unless that is 0, above the lowest before."""
+        lowest, rise = self._level.lowest, self._level.add(loss)
+        if 0 < largest_rise < rise:
+            flag = f"--{self._name}.loop"
             raise DivergedError(
-                f"{self._name}: diverged at step {done}: the loss is {loss:.3f}, after {self._lowest:.3f} before; "
-                "lower the learning rates and start anew, or allow more by loop.largest_rise"
+                f"{self._name}: diverged at step {done}: the loss is about {lowest + rise:.3f}, after {lowest:.3f} "
+                f"before; start anew in another folder with lower rates ({flag}.optimizer.learning_rate, "
+                f"muon_learning_rate), or go on with a larger {flag}.largest_rise"
             )
-        self._lowest = min(self._lowest, loss) if math.isfinite(loss) else self._lowest
 
     def close(self) -> None:
         """Closes the file; a killed process loses nothing that was written."""

@@ -20,6 +20,7 @@ from m6.model.weights import checkpoints
 from m6.run import read_metrics
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train.config import LoopConfig, OptimizerConfig
+from m6.train.guard import DivergedError
 from m6.train.hardware import matrix_dtype
 from m6.train.loop import NonFiniteLossError, Task, train
 from m6.train.pretrain import pretraining
@@ -215,3 +216,16 @@ def test_the_stall_share_is_the_loaders_share_of_the_time(
     train(task, LOOP.override({"num_steps": 4, "log_every": 2}), tmp_path, "test", {})
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [(row["stall_share"], row["seconds"]) for row in rows] == [(0.75, 8.0)] * 2
+
+
+def test_a_training_that_diverges_stops_and_says_where(steps: Steps, tmp_path: Path) -> None:
+    """With rates at which nothing can be learnt; the row at which it stops is written too."""
+    rates = OptimizerConfig(learning_rate=1.0, muon_learning_rate=5.0, schedule=((0.0, 1.0), (1.0, 1.0)))
+    config = LOOP.override({"num_steps": 40, "largest_rise": 1.0, "checkpoint_every": 0}).model_copy(
+        update={"optimizer": rates}
+    )
+    with pytest.raises(DivergedError, match="test: diverged at step") as raised:
+        train(make_task(steps), config, tmp_path / "run", "test", {})
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert f"step {rows[-1]['step']}: " in str(raised.value)
+    assert "--test.loop.optimizer.learning_rate" in str(raised.value)

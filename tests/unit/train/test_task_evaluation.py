@@ -167,8 +167,9 @@ def test_a_training_that_has_not_ended_is_told(run: Path, data: Path, capsys: Sa
     rise = Recipe().pretrain.loop.largest_rise or 1.0
     recipe = Recipe().override({"pretrain.loop.largest_rise": rise})
     recipe.write(run / "config.json")
-    write(run / "pretrain" / "metrics.jsonl", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 2.1 + rise}])
-    assert f"{line}; it diverged at step 2" in m6(capsys, *words)[2].splitlines()
+    losses = [2.0, 2.0, 2.0, None, *[2.1 + rise] * 3]
+    write(run / "pretrain" / "metrics.jsonl", [{"step": 1 + at, "loss": loss} for at, loss in enumerate(losses)])
+    assert f"{line}; it diverged at step 7" in m6(capsys, *words)[2].splitlines()
 
 
 def test_shots_beyond_what_was_trained_are_refused(run: Path, data: Path) -> None:
