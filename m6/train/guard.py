@@ -64,6 +64,7 @@ class Guard(Generic[B]):
         self._ranks = ranks
         self._path = folder / FILE
         self._file: IO[str] | None = None
+        self._unusable: list[str] = []
         rows = self._kept(start) if ranks.first else []
         kinds = [row["kind"] for row in rows]
         told = [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start]
@@ -99,9 +100,13 @@ class Guard(Generic[B]):
             )
 
     def close(self) -> None:
-        """Closes the file; a killed process loses nothing that was written."""
+        """Closes the file, and says what could not be used in this part of the training; a killed process loses nothing
+        that was written."""
         if self._file is not None:
             self._file.close()
+        if self._unusable and self._ranks.first:
+            others = f", and {len(self._unusable) - 1} more" if self._unusable[1:] else ""
+            print(f"{self._name}: not used: {self._unusable[0]}{others}; all stand in {self._path}", file=sys.stderr)
 
     def _kept(self, start: int) -> list[dict[str, Any]]:
         """The rows of the steps before `start`, which alone are left in the file."""
@@ -123,6 +128,7 @@ class Guard(Generic[B]):
         found = [each for of_rank in self._ranks.gather(own) for each in of_rank]
         for key, reason in found:
             self._write(step=step, kind="document", key=key, reason=reason)
+            self._unusable.append(f"{key}: {reason}")
         self.documents += len(found)
         tried = self._task.num_documents(step + 1) + self.documents  # in the place of each another is tried
         if self.documents > max(ALWAYS_ALLOWED, self._task.max_skipped * tried):

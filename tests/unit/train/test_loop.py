@@ -14,6 +14,7 @@ from m6.data.config import DataConfig, Entry
 from m6.data.loader import Steps, batches
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch
+from m6.data.unusable import Skipped
 from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
 from m6.model.weights import checkpoints
@@ -229,3 +230,13 @@ def test_a_training_that_diverges_stops_and_says_where(steps: Steps, tmp_path: P
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert f"step {rows[-1]['step']}: " in str(raised.value)
     assert "--test.loop.optimizer.learning_rate" in str(raised.value)
+
+
+def test_what_could_not_be_used_is_said_at_the_end(
+    steps: Steps, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {1: [Skipped("emoji/1", "of no format")], 3: [Skipped("emoji/7", "cut short"), Skipped("emoji/9", "gone")]}
+    task, number = make_task(steps), iter(range(6))
+    train(replace(task, skipped=lambda batch: bad.get(next(number), [])), LOOP, tmp_path / "run", "test", {})
+    line = f"test: not used: emoji/1: of no format, and 2 more; all stand in {tmp_path / 'run' / 'skipped.jsonl'}"
+    assert line in capsys.readouterr().err.splitlines()
