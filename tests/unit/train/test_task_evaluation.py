@@ -216,3 +216,13 @@ def test_evaluation_from_python(run: Path, data: Path) -> None:
     assert not result["taken"]
     assert {"accuracy", "pair_accuracy"} == result["scores"].keys()
     assert evaluate(run, config)["taken"]
+
+
+def test_a_blind_run_is_asked_the_same_in_the_same_groups(run: Path, data: Path) -> None:
+    """So that its scores can be compared with those of one that sees, example by example."""
+    config = TaskEvaluation(task="visual_question_answering", data=str(data / "visual_question_answering"))
+    seeing = Examined(run, config).examples
+    Recipe().override({"finetune.blind": True}).write(run / "config.json")
+    blind = Examined(run, config).examples
+    assert not any(each.picture for each in blind)
+    assert [each.cluster for each in blind] == [each.cluster for each in seeing]
