@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from m6.config import UserError
+
 T = TypeVar("T")
 
 ATTEMPTS = 8
@@ -44,7 +46,8 @@ def usable(key: str) -> Iterator[None]:
     except (MemoryError, UnusableError):
         raise
     except Exception as error:
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_REASON]
+        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        words = " ".join(said.split())[:LONGEST_REASON]
         raise UnusableError(Skipped(key, words)) from error
 
 

@@ -10,7 +10,7 @@ question.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from m6.generate.decoding import CANDIDATES, Decoding, restrict
 from m6.generate.grammar import Grammar
-from m6.generate.prefill import CROWDED, Prefix, SideBySide
-from m6.tokenizer.vocabulary import END, TEXT
+from m6.generate.prefill import Prefix, SideBySide
+from m6.generate.writing import Writing
+from m6.tokenizer.vocabulary import TEXT
 
 if TYPE_CHECKING:
     from m6.generate.engine import Engine
@@ -32,35 +33,24 @@ def contrastive_search(
     """The ids after each prefix, of at most `most` tokens."""
     count, candidates = len(prefixes), decoding.top_k or CANDIDATES
     cached = SideBySide(engine, prefixes, candidates, most + 1)
-    answers: list[list[int]] = [[] for _ in prefixes]
-    request, left = torch.arange(count), torch.ones(count, dtype=torch.bool)
-    states: list[Any] = [grammar.start] * count if grammar is not None else []
+    writing = Writing(count, grammar)
     hidden = cached.read(torch.full((count, 1), TEXT), 0)[:, 0]
     past = F.normalize(hidden, dim=-1)[:, None]
-    written = torch.zeros(count, 0, dtype=torch.long)
     for step in range(1, most + 1):
-        allowed = grammar.masks(states) if grammar is not None else None
-        logits = restrict(engine.text_logits(hidden), written, decoding, allowed)
+        logits = restrict(engine.text_logits(hidden), writing.written, decoding, writing.allowed())
         chances, tokens = logits.softmax(-1).topk(candidates)
         states_of = cached.read(tokens, step)
         chosen = _chosen(states_of, past, chances, decoding.contrast)
         cached.follow(chosen[:, None].expand(-1, candidates))
-        tokens, hidden = tokens.gather(1, chosen[:, None])[:, 0], states_of[torch.arange(len(chosen)), chosen]
+        hidden = states_of[torch.arange(len(chosen)), chosen]
         past = torch.cat([past, F.normalize(hidden, dim=-1)[:, None]], 1)
-        written = torch.cat([written, tokens[:, None]], 1)
-        if grammar is not None:
-            states = [grammar.after(state, token) for state, token in zip(states, tokens.tolist(), strict=True)]
-        left &= tokens != END
-        for row in left.nonzero().flatten().tolist():
-            answers[request[row]].append(int(tokens[row]))
-        if not bool(left.any()):
+        rows = writing.add(tokens.gather(1, chosen[:, None])[:, 0])
+        if writing.done:
             break
-        if float(left.float().mean()) < CROWDED:
-            rows = left.nonzero().flatten()
+        if rows is not None:
             cached.keep(rows)
-            request, left, hidden, past, written = request[rows], left[rows], hidden[rows], past[rows], written[rows]
-            states = [states[row] for row in rows.tolist()] if grammar is not None else []
-    return answers
+            hidden, past = hidden[rows], past[rows]
+    return writing.answers
 
 
 def _chosen(hidden: Tensor, past: Tensor, chances: Tensor, contrast: float) -> Tensor:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +26,15 @@ from m6.generate.contrastive import contrastive_search
 from m6.generate.decoding import Decoding, restrict
 from m6.generate.grammar import Grammar
 from m6.generate.painting import Request, Watch, jacobi, plain
-from m6.generate.prefill import CROWDED, Prefill, Prefix
-from m6.generate.sampling import GREEDY, Sampling, choose, generators
+from m6.generate.prefill import Prefill, Prefix
+from m6.generate.sampling import GREEDY, Sampling, choose, generators, generators_of
+from m6.generate.writing import Writing
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
 from m6.model.weights import check_beside, load_weights, newest, newest_weights
 from m6.tokenizer.text import TextTokenizer
-from m6.tokenizer.vocabulary import END, TEXT, Vocabulary
+from m6.tokenizer.vocabulary import TEXT, Vocabulary
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
@@ -128,6 +128,9 @@ class Engine:
     ) -> list[list[int]]:
         """Text ids after each prefix, up to the end mark or `max_tokens`; the same whatever shares the batch."""
         decoding = sampling if isinstance(sampling, Decoding) else Decoding(**asdict(sampling))
+        if decoding.min_tokens > max_tokens:
+            raise UserError(f"min_tokens {decoding.min_tokens}: more than the most that is written, {max_tokens}")
+        drawn = generators_of(decoding.seed, [_key(prefix) for prefix in prefixes]) if decoding.temperature else []
         written: list[list[int]] = []
         for start in range(0, len(prefixes), BATCH):
             chunk = prefixes[start : start + BATCH]
@@ -136,8 +139,7 @@ class Engine:
             elif decoding.contrast:
                 written += contrastive_search(self, chunk, max_tokens, decoding, grammar)
             else:
-                draws = generators(sampling.seed + start, len(chunk)) if decoding.temperature else []
-                written += self._write(chunk, max_tokens, decoding, draws, grammar)
+                written += self._write(chunk, max_tokens, decoding, drawn[start : start + BATCH], grammar)
         return written
 
     def write_texts(self, prefixes: Sequence[Prefix], max_tokens: int, sampling: Sampling = GREEDY) -> list[str]:
@@ -154,31 +156,20 @@ class Engine:
         grammar: Grammar | None,
     ) -> list[list[int]]:
         cached = Prefill(self, prefixes, max_tokens)
-        answers: list[list[int]] = [[] for _ in prefixes]
-        request, left = torch.arange(len(prefixes)), torch.ones(len(prefixes), dtype=torch.bool)
-        states: list[Any] = [grammar.start] * len(prefixes) if grammar is not None else []
+        writing = Writing(len(prefixes), grammar)
         tokens = torch.full((len(prefixes),), TEXT)
-        written = torch.zeros(len(prefixes), 0, dtype=torch.long)
         for step in range(max_tokens):
             hidden = cached.step(tokens, cached.order + step, 0, 0)
-            allowed = grammar.masks(states) if grammar is not None else None
-            logits = restrict(self.text_logits(hidden), written, decoding, allowed)
-            tokens = choose(logits, decoding, draws)
-            written = torch.cat([written, tokens[:, None]], 1)
-            if grammar is not None:
-                states = [grammar.after(state, token) for state, token in zip(states, tokens.tolist(), strict=True)]
-            left &= tokens != END
-            for row in left.nonzero().flatten().tolist():
-                answers[request[row]].append(int(tokens[row]))
-            if not bool(left.any()):
+            tokens = choose(
+                restrict(self.text_logits(hidden), writing.written, decoding, writing.allowed()), decoding, draws
+            )
+            rows = writing.add(tokens)
+            if writing.done:
                 break
-            if float(left.float().mean()) < CROWDED:
-                rows = left.nonzero().flatten()
+            if rows is not None:
                 cached.keep(rows)
-                request, left, tokens, written = request[rows], left[rows], tokens[rows], written[rows]
-                states = [states[row] for row in rows.tolist()] if grammar is not None else []
-                draws = [draws[row] for row in rows.tolist()] if draws else []
-        return answers
+                tokens, draws = tokens[rows], [draws[row] for row in rows.tolist()] if draws else []
+        return writing.answers
 
     def paint(
         self,
@@ -231,3 +222,13 @@ class Engine:
             losses = F.cross_entropy(self.model.logits(hidden), batch.labels, reduction="none")
             found.append(torch.zeros(len(batch.keys)).index_add(0, batch.label_sample, losses).numpy())
         return np.concatenate(found)
+
+
+def _key(prefix: Prefix) -> bytes:
+    """What is asked, as bytes."""
+    parts = []
+    for segment in prefix:
+        other = segment.pixels if isinstance(segment, Picture) else segment.grid if isinstance(segment, Codes) else ()
+        values = np.asarray(segment.ids if isinstance(segment, Text) else other, np.int64)
+        parts.append(f"{type(segment).__name__} {values.shape} ".encode() + values.tobytes())
+    return b"".join(parts)

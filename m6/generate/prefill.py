@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from m6.data.packing import Run, group_pictures
-from m6.data.sample import Segment
+from m6.data.sample import Segment, Text
 from m6.model.attention import Cache, Painted
 from m6.model.sparse import reaches, slots
 
@@ -26,7 +26,11 @@ CROWDED = 0.8
 
 
 class Prefill:
-    """Prefixes of B requests, aligned at their ends; then one token a row and step."""
+    """Prefixes of B requests, aligned at their ends; then one token a row and step.
+
+    Pictures that a prefix begins with are what branches share in training (`m6.model.masks`), so they do not see the
+    text behind them; all else of a prefix sees all of it.
+    """
 
     def __init__(
         self, engine: Engine, prefixes: Sequence[Prefix], room: int, places: tuple[tuple[int, int], ...] = ()
@@ -40,9 +44,10 @@ class Prefill:
         orders = []
         for prefix in prefixes:
             run = Run(engine.vocabulary, self.model.config.patch_grid)
-            order = 0
+            order, own = 0, 0
             for segment in prefix:
-                order = run.add_prefix(segment, order, branch=0)
+                own = 1 if isinstance(segment, Text) else own
+                order = run.add_prefix(segment, order, own)
             runs.append(run)
             orders.append(order)
         self.order = torch.tensor(orders)
@@ -56,17 +61,21 @@ class Prefill:
         """Where tokens of `several` stand."""
         ids = torch.zeros(rows, length, dtype=torch.long)
         position = torch.zeros(rows, length, 3, dtype=torch.int)
+        branch = torch.zeros(rows, length, dtype=torch.int)
         pictures = []
         for row, run in enumerate(runs):
             pad = length - len(run.ids)
             self.visible[row, ..., :pad] = False
             ids[row, pad:] = torch.tensor(run.ids, dtype=torch.long)
             position[row, pad:] = torch.tensor(run.position, dtype=torch.int).view(-1, 3)
+            branch[row, pad:] = torch.tensor(run.branch, dtype=torch.int)
             offset = row * length + pad
             pictures += [(pixels, range(at.start + offset, at.stop + offset)) for pixels, at in run.pictures]
         if length:
-            # Padding looks at itself alone: a query that may look nowhere would give no number.
-            mask = self.visible[..., :length] | torch.eye(length, dtype=torch.bool) if self.padded else None
+            seen = self.visible[..., :length] & ((branch[:, None, :, None] == 1) | (branch[:, None, None, :] == 0))
+            if self.padded:  # it looks at itself alone: a query that may look nowhere would give no number
+                seen |= torch.eye(length, dtype=torch.bool)
+            mask = None if bool(seen.all()) else seen
             self.model(ids, position, mask, *group_pictures(pictures), caches=self.caches)
         if painted:
             behind = Painted.behind(length, painted)

@@ -5,6 +5,8 @@ Every request draws from a generator of its own, so that its result does not dep
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +29,7 @@ class Sampling:
     top_p: float = 1.0
     """Sample among the likeliest that together reach this probability."""
     seed: int = 0
-    """Request i of a batch draws from the generator seed + i."""
+    """Where chance starts: a text draws by seed and request, picture i of a batch by seed + i."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < float("inf"):
@@ -87,3 +89,15 @@ def choose_at(logits: Tensor, sampling: Sampling, numbers: Tensor) -> Tensor:
 def generators(seed: int, count: int) -> list[torch.Generator]:
     """One generator a request, seeded `seed`, `seed` + 1, ..."""
     return [torch.Generator().manual_seed(seed + index) for index in range(count)]
+
+
+def generators_of(seed: int, requests: Sequence[bytes]) -> list[torch.Generator]:
+    """One generator a request, seeded by `seed`, by the request itself, and by how often it stands before in the list:
+    so it draws the same whatever else is asked, and copies of it draw otherwise."""
+    asked: Counter[bytes] = Counter()
+    found = []
+    for request in requests:
+        digest = hashlib.sha256(b"%d %d " % (seed, asked[request]) + request).digest()
+        found.append(torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1))
+        asked[request] += 1
+    return found

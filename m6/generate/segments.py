@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, ImageRules
@@ -48,6 +48,8 @@ class RunSegments:
         """Pixels [S, S, 3] uint8 of a picture. UserError if there is none there that can be read."""
         try:
             return self.pixels(at.read())
+        except UnidentifiedImageError:
+            raise UserError(f"{at}: not a picture that can be read (of no format that is known)") from None
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on broken files of one format or other
             raise UserError(f"{at}: not a picture that can be read ({error})") from None
 

@@ -133,7 +133,8 @@ def _matching(material: Material, document: Document) -> Iterator[Record]:
 
 def _retrieval(material: Material, document: Document) -> Iterator[Record]:
     if is_thing(document):
-        yield {"image": material.picture(document), "texts": [document["text"]]}
+        unseen = {"kind": _unseen(document)} if document["split"] != "train" else {}
+        yield {"image": material.picture(document), "texts": [document["text"]], **unseen}
 
 
 def _question_answering(material: Material, document: Document) -> Iterator[Record]:
@@ -208,8 +209,13 @@ def _files(document: Document) -> list[str]:
     drawn = hashlib.sha256(f"test {document['group']}".encode()).digest()[0] / 256
     if drawn >= TEST_SHARE:
         return ["validation"]
-    unseen = document["attributes"].get("unseen") or ("concept" if is_thing(document) else "")
+    unseen = _unseen(document)
     return ["test", *([f"test-{unseen}"] if document["images"] and unseen else [])]
+
+
+def _unseen(document: Document) -> str:
+    """What training has not shown of a held-out picture."""
+    return document["attributes"].get("unseen") or ("concept" if is_thing(document) else "")
 
 
 def _readme(lines: list[str], leaked: set[str]) -> str:

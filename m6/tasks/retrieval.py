@@ -20,6 +20,7 @@ from m6.tasks.scoring import stripped
 FIELDS = {
     "image": "path of the picture, from the folder of the file",
     "texts": "a list of the texts that fit; empty for a picture that is only looked through",
+    "kind?": "kind of the picture, each of which is scored on its own too, among all others",
 }
 KIND = "ranked"
 LONGEST = 64
@@ -30,7 +31,9 @@ RANKS = (1, 5, 10)
 
 def read(record: Record, folder: Path, key: str) -> list[Example]:
     """One Example, whose answers are all texts that fit. ValueError."""
-    return [Example(key, "", fields.several(record, "texts", least=0), fields.picture(record, folder))]
+    kind = fields.optional_text(record, "kind")
+    texts, picture = fields.several(record, "texts", least=0), fields.picture(record, folder)
+    return [Example(key, "", texts, picture, about={"kind": kind} if kind else {})]
 
 
 def sample(example: Example, segments: Segments) -> Sample:
@@ -55,22 +58,20 @@ def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[E
 
 def score_ranks(fits: np.ndarray, examples: Sequence[Example]) -> dict[str, Statistic]:
     """From how well each picture and text fit together [E, T], pictures by `texts_of(examples)`: recall at 1, 5 and 10
-    and the mean of the three, both ways; that from texts to pictures is MUGE's. A row is found at a rank if one of its
-    own is among so many; what fits just as well as that is ranked before it. ValueError for another shape."""
+    and the mean of the three, both ways, that from texts to pictures being MUGE's; of all, and of each kind among all.
+    A row is found at a rank if one of its own is among so many; what fits just as well as that is ranked before it.
+    ValueError for another shape."""
     texts = {text: column for column, text in enumerate(texts_of(examples))}
     if fits.shape != (len(examples), len(texts)):
         raise ValueError(f"{fits.shape} of {len(examples)} pictures and {len(texts)} texts")
     right = np.zeros(fits.shape, bool)
     for row, example in enumerate(examples):
         right[row, [texts[text] for text in example.answers]] = True
-    asking = right.any(1)  # a picture without texts asks nothing
+    asking = [row for row in range(len(examples)) if right[row].any()]  # a picture without texts asks nothing
+    fitting = right.argmax(0).tolist()  # a picture that each text fits
     return {
-        **_recalls("image_to_text", ranks(fits[asking], right[asking])),
-        **{
-            # Texts of one picture hang together.
-            name: score.grouped([examples[row].cluster for row in right.argmax(0)])
-            for name, score in _recalls("text_to_image", ranks(fits.T, right.T)).items()
-        },
+        **_recalls("image_to_text", ranks(fits[asking], right[asking]), [examples[row] for row in asking]),
+        **_recalls("text_to_image", ranks(fits.T, right.T), [examples[row] for row in fitting]),
     }
 
 
@@ -80,7 +81,13 @@ def ranks(fits: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.asarray(1 + (~right & ~(fits < best)).sum(1))
 
 
-def _recalls(way: str, found: np.ndarray) -> dict[str, Statistic]:
-    hits = {f"{way}.recall_{rank}": (found <= rank).astype(float) for rank in RANKS}
-    mean = np.mean(list(hits.values()), axis=0)
-    return {name: Statistic.mean(values) for name, values in {**hits, f"{way}.mean_recall": mean}.items()}
+def _recalls(way: str, found: np.ndarray, of: Sequence[Example]) -> dict[str, Statistic]:
+    """By ranks [N] and the pictures that they are about, whose texts hang together."""
+    hits = {f"recall_{rank}": (found <= rank).astype(float) for rank in RANKS}
+    hits["mean_recall"] = np.mean(list(hits.values()), axis=0)
+    kinds = [each.about.get("kind", "") for each in of]
+    scores = {f"{way}.{name}": Statistic.mean(values) for name, values in hits.items()}
+    for kind in sorted(set(kinds) - {""}):
+        asked = [float(own == kind) for own in kinds]
+        scores |= {f"{way}.{name}.{kind}": Statistic.mean(values, asked) for name, values in hits.items()}
+    return {name: score.grouped([each.cluster for each in of]) for name, score in scores.items()}

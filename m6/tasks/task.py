@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-import numpy as np
-
 from m6.data.sample import Sample
 from m6.tasks.example import Example, Record, Segments
 from m6.tasks.metrics.statistic import Statistic
@@ -23,7 +21,7 @@ class Task(Protocol):
     those with "|" between them one is given."""
     KIND: Literal["written", "chosen", "ranked"]
     """Whether the model writes its answer, chooses it among the example's choices, or ranks all texts of a split for
-    every picture, and all pictures for every text."""
+    every picture, and all pictures for every text (`m6.tasks.retrieval` alone)."""
     LONGEST: int
     """Tokens of an answer, at the most."""
     MAIN: str
@@ -44,19 +42,6 @@ class Task(Protocol):
     @staticmethod
     def score(answers: Sequence[str], examples: Sequence[Example], known: Sequence[Example]) -> dict[str, Statistic]:
         """All scores by name, from one decoded answer an example; `known` are the examples that were trained on."""
-
-
-class RankedTask(Task, Protocol):
-    """What a task's file holds beside, if its `KIND` is "ranked": what is ranked, and the scores of all ranks. Its
-    `score` is told the text that ranks first for each picture."""
-
-    @staticmethod
-    def texts_of(examples: Sequence[Example]) -> list[str]:
-        """All texts of a split, each once: T of them."""
-
-    @staticmethod
-    def score_ranks(fits: np.ndarray, examples: Sequence[Example]) -> dict[str, Statistic]:
-        """All scores by name, from how well the picture of each example fits each text [E, T]."""
 
 
 def named(name: str) -> Task:

@@ -33,6 +33,3 @@ class Vocabulary:
     def code_id(self, code: int) -> int:
         """The id of image code `code` (0 to num_codes - 1)."""
         return self.text_size + code
-
-    def is_code(self, token: int) -> bool:
-        return self.text_size <= token < self.size

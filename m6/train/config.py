@@ -71,7 +71,8 @@ class LoopConfig(Config):
     max_skipped: Whole = 10
     """Updates in all that are skipped because the loss or a gradient is no number; the next one stops the training."""
     largest_rise: NotNegative = 0.0
-    """Nats by which the loss of a row may stand above the lowest one before; more stops the training. 0 never does."""
+    """Nats by which the loss, as the median of five rows, may stand above the lowest before; more stops the training.
+    0 never does."""
     num_workers: Whole = 0
     """Processes that prepare batches; 0 prepares them in the training process. May change across a resume."""
     num_threads: Whole = 0

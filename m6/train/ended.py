@@ -7,6 +7,7 @@ from pathlib import Path
 
 from m6.recipes.recipe import Recipe
 from m6.run import read_done, read_metrics
+from m6.train.divergence import Level
 
 
 def unfinished(folder: Path) -> str:
@@ -30,13 +31,10 @@ def warn(folder: Path) -> None:
 
 
 def _diverged(metrics: Path, largest_rise: float) -> int:
-    """The step at which the loss stood more than `largest_rise` nats above the lowest before, as `m6.train.guard` has
-    it; 0 if it never did."""
-    lowest = float("inf")
+    """The step at which the loss had risen by more than `largest_rise`, as `m6.train.guard` has it; 0 if it never
+    had."""
+    level = Level()
     for row in read_metrics(metrics):
-        if row["loss"] is None:
-            continue
-        if 0 < largest_rise < row["loss"] - lowest:
+        if 0 < largest_rise < level.add(row["loss"]):
             return int(row["step"])
-        lowest = min(lowest, row["loss"])
     return 0

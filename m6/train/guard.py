@@ -25,6 +25,7 @@ from torch import Tensor
 
 from m6.parallel.mesh import AgreedError, Ranks
 from m6.run import read_metrics, write_atomic
+from m6.train.divergence import Level
 
 if TYPE_CHECKING:
     from m6.train.loop import Task
@@ -63,11 +64,12 @@ class Guard(Generic[B]):
         self._ranks = ranks
         self._path = folder / FILE
         self._file: IO[str] | None = None
+        self._unusable: list[str] = []
         rows = self._kept(start) if ranks.first else []
         kinds = [row["kind"] for row in rows]
-        told = [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start and row["loss"]]
-        counts = kinds.count("step"), kinds.count("document"), min(told, default=math.inf)
-        self.steps, self.documents, self._lowest = ranks.gather(counts)[0]
+        told = [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start]
+        self.steps, self.documents, told = ranks.gather((kinds.count("step"), kinds.count("document"), told))[0]
+        self._level = Level(told)
 
     def decide(self, step: int, own: Tensor, norm: Tensor, batches: Sequence[B], stop: bool) -> Verdict:
         """To be asked by all ranks before the update of a step; waits for the device.
@@ -86,19 +88,25 @@ class Guard(Generic[B]):
         return Verdict(not num_bad, num_stop > 0)
 
     def watch(self, done: int, loss: float, largest_rise: float) -> None:
-        """To be told the loss of every row, after `done` updates. DivergedError if it stands more than `largest_rise`
-        nats, unless that is 0, above the lowest before."""
-        if 0 < largest_rise < loss - self._lowest:
+        """To be told the loss of every row, after `done` updates. DivergedError if its level (`Level`) stands more than
+        `largest_rise` nats, unless that is 0, above the lowest before."""
+        lowest, rise = self._level.lowest, self._level.add(loss)
+        if 0 < largest_rise < rise:
+            flag = f"--{self._name}.loop"
             raise DivergedError(
-                f"{self._name}: diverged at step {done}: the loss is {loss:.3f}, after {self._lowest:.3f} before; "
-                "lower the learning rates and start anew, or allow more by loop.largest_rise"
+                f"{self._name}: diverged at step {done}: the loss is about {lowest + rise:.3f}, after {lowest:.3f} "
+                f"before; start anew in another folder with lower rates ({flag}.optimizer.learning_rate, "
+                f"muon_learning_rate), or go on with a larger {flag}.largest_rise"
             )
-        self._lowest = min(self._lowest, loss) if math.isfinite(loss) else self._lowest
 
     def close(self) -> None:
-        """Closes the file; a killed process loses nothing that was written."""
+        """Closes the file, and says what could not be used in this part of the training; a killed process loses nothing
+        that was written."""
         if self._file is not None:
             self._file.close()
+        if self._unusable and self._ranks.first:
+            others = f", and {len(self._unusable) - 1} more" if self._unusable[1:] else ""
+            print(f"{self._name}: not used: {self._unusable[0]}{others}; all stand in {self._path}", file=sys.stderr)
 
     def _kept(self, start: int) -> list[dict[str, Any]]:
         """The rows of the steps before `start`, which alone are left in the file."""
@@ -120,6 +128,7 @@ class Guard(Generic[B]):
         found = [each for of_rank in self._ranks.gather(own) for each in of_rank]
         for key, reason in found:
             self._write(step=step, kind="document", key=key, reason=reason)
+            self._unusable.append(f"{key}: {reason}")
         self.documents += len(found)
         tried = self._task.num_documents(step + 1) + self.documents  # in the place of each another is tried
         if self.documents > max(ALWAYS_ALLOWED, self._task.max_skipped * tried):

@@ -250,7 +250,6 @@ class Training(Generic[B]):
         """Writes a row of metrics; returns a few words of it."""
         config = self._config
         row = {"loss": math.nan, **self._window.close(), **self._saved.figures()}  # no loss if all steps were skipped
-        self._guard.watch(done, row["loss"], config.largest_rise)
         if config.heldout_every and (done % config.heldout_every == 0 or done == config.num_steps):
             self._ranks.at("heldout", done - 1)
             row |= heldout_losses(self._task, self._device, self._dtype, self._ranks)
@@ -261,6 +260,7 @@ class Training(Generic[B]):
         if self._metrics is not None:
             row |= {"skipped_steps": self._guard.steps, "skipped_documents": self._guard.documents}
             self._metrics.log(done, rate=rate_at(done - 1, config.num_steps, config.optimizer), **row)
+        self._guard.watch(done, row["loss"], config.largest_rise)
         return f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f}/s"
 
 

@@ -85,7 +85,7 @@ class Examined:
     def _seen(self, examples: list[Example]) -> list[Example]:
         """Without their pictures, if the run was finetuned without."""
         blind = Recipe.read(self.folder / "config.json").finetune.blind
-        return [replace(each, picture=None) for each in examples] if blind else examples
+        return [replace(each, picture=None, group=each.cluster) for each in examples] if blind else examples
 
     @cached_property
     def shots(self) -> Prefix:

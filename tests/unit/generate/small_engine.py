@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import takewhile
 
 import torch
 
@@ -39,9 +40,15 @@ def small_engine(codes: CodeAttentionConfig = FULL, tell_size: bool = False) -> 
     return Engine(Transformer(size, vocabulary.size), vocabulary, text, VQGAN(shape), data, picture_size=16)
 
 
+def as_trained(prefix: Prefix, target: Text | Codes) -> Sample:
+    """The sample that a request stands for: pictures at its start are what branches share."""
+    shared = tuple(takewhile(lambda segment: not isinstance(segment, Text), prefix))
+    return Sample("", shared, (Branch("x", prefix[len(shared) :], target),))
+
+
 def next_logits(engine: Engine, prefix: Prefix, target: Text | Codes) -> torch.Tensor:
     """Logits at every place of the target, by one uncached forward pass over the packed sample."""
-    batch = pack([Sample("", (), (Branch("x", prefix, target),))], engine.vocabulary, 8, 0)
+    batch = pack([as_trained(prefix, target)], engine.vocabulary, 8, 0)
     mask = boolean_mask(batch.sample, batch.branch, batch.causal, batch.position, engine.model.config.code_attention)
     with torch.inference_mode():
         hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from m6.cli import main
 from m6.data.packing import pack
-from m6.data.sample import Branch, Sample, Segment, Text
+from m6.data.sample import Segment, Text
 from m6.generate.engine import Engine
 from m6.model.masks import boolean_mask
 from m6.model.weights import WEIGHTS, TensorFiles, newest
@@ -26,6 +26,7 @@ from m6.tokenizer.vocabulary import END
 from m6.train import pretrain
 from m6.vqgan.model import VQGAN
 from tests.unit.checkpoints import save_weights
+from tests.unit.generate.small_engine import as_trained
 from tests.unit.small_corpus import write_corpus
 from tests.unit.vision_models import make_folder
 
@@ -55,7 +56,7 @@ def trained(folder: Path, frozen: bool) -> Run:
 
 def likeliest(engine: Engine, prefix: tuple[Segment, ...], written: list[int]) -> tuple[list[int], Tensor]:
     """What one uncached forward over picture, question and answer likes best at each place; and its logits."""
-    sample = Sample("", (), (Branch("x", prefix, Text(tuple(written))),))
+    sample = as_trained(prefix, Text(tuple(written)))
     batch = pack([sample], engine.vocabulary, engine.model.config.patch_grid, 0)
     mask = boolean_mask(batch.sample, batch.branch, batch.causal)
     with torch.inference_mode():

@@ -23,6 +23,7 @@ from m6.model.masks import boolean_mask
 from m6.tokenizer.vocabulary import END
 from tests.unit.data.examples import picture
 from tests.unit.generate import test_engine
+from tests.unit.generate.small_engine import as_trained
 
 MOST = 9
 engine, prefixes = test_engine.engine, test_engine.prefixes
@@ -30,7 +31,7 @@ engine, prefixes = test_engine.engine, test_engine.prefixes
 
 def next_log_probabilities(engine: Engine, prefix: Prefix, ids: Sequence[int]) -> torch.Tensor:
     """Of the text token behind a prefix and what is written, by one forward pass over the packed sample."""
-    batch = pack([Sample("", (), (Branch("x", prefix, Text(tuple(ids))),))], engine.vocabulary, 8, 0)
+    batch = pack([as_trained(prefix, Text(tuple(ids)))], engine.vocabulary, 8, 0)
     mask = boolean_mask(batch.sample, batch.branch, batch.causal)
     with torch.inference_mode():
         hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
@@ -158,7 +159,7 @@ def plain_contrastive_search(engine: Engine, prefix: Prefix, contrast: float, co
         chances = next_log_probabilities(engine, prefix, ids).exp()
         scores = {}
         for token in chances.topk(count).indices.tolist():
-            batch = pack([Sample("", (), (Branch("x", prefix, Text((*ids, token))),))], engine.vocabulary, 8, 0)
+            batch = pack([as_trained(prefix, Text((*ids, token)))], engine.vocabulary, 8, 0)
             mask = boolean_mask(batch.sample, batch.branch, batch.causal)
             with torch.inference_mode():
                 states = engine.model(
@@ -255,7 +256,7 @@ def test_ranks_depend_neither_on_the_rows_nor_on_what_shares_the_batch(
     monkeypatch.setattr(rank, "ROW", row)
     monkeypatch.setattr(rank, "ROWS", 3)
     found = log_likelihoods(engine, prefixes, texts)
-    samples = [Sample("", prefix, (Branch("text", (), text),)) for prefix in prefixes for text in texts]
+    samples = [as_trained(prefix, text) for prefix in prefixes for text in texts]
     alone = [-engine.losses([sample])[0] for sample in samples]
     assert found.flatten() == pytest.approx(alone, abs=1e-4)
     assert log_likelihoods(engine, prefixes, []).shape == (4, 0)

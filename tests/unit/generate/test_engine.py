@@ -6,6 +6,7 @@ import torch
 
 from m6.config import UserError
 from m6.data.sample import Branch, Codes, Picture, Sample, Text
+from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.prefill import Prefill, Prefix
 from m6.generate.sampling import Sampling
@@ -105,8 +106,20 @@ def test_a_result_does_not_depend_on_what_shares_the_batch(
 ) -> None:
     together = engine.write(prefixes, 8, sampling)
     for index, prefix in enumerate(prefixes):
-        alone = Sampling(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed + index)
-        assert engine.write([prefix], 8, alone) == [together[index]]
+        assert engine.write([prefix], 8, sampling) == [together[index]]
+    assert engine.write(prefixes[::-1], 8, sampling) == together[::-1]
+
+
+def test_copies_of_a_request_draw_otherwise_and_other_seeds_too(engine: Engine, prefixes: list[Prefix]) -> None:
+    drawn = engine.write(prefixes[:1] * 3, 12, Sampling(temperature=1.0, seed=3))
+    other = engine.write(prefixes[:1], 12, Sampling(temperature=1.0, seed=4))
+    assert len({tuple(ids) for ids in drawn + other}) == 4
+    assert engine.write([*prefixes[1:], *prefixes[:1] * 2], 12, Sampling(temperature=1.0, seed=3))[3:] == drawn[:2]
+
+
+def test_more_tokens_at_least_than_at_most_are_refused(engine: Engine, prefixes: list[Prefix]) -> None:
+    with pytest.raises(UserError, match="min_tokens 9: more than the most that is written, 8"):
+        engine.write(prefixes, 8, Decoding(min_tokens=9))
 
 
 def test_losses_are_those_of_each_sample_alone(engine: Engine, prefixes: list[Prefix]) -> None:

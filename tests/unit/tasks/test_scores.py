@@ -159,6 +159,17 @@ def test_ranks_both_ways_against_plain_sorting() -> None:
     assert retrieval.MAIN in score
 
 
+def test_ranks_of_a_kind_are_among_all() -> None:
+    rng = np.random.default_rng(1)
+    examples = [Example(str(n), answers=(f"text {n}",), about={"kind": "new" if n % 3 else "old"}) for n in range(30)]
+    fits, right = rng.normal(size=(30, 30)) + 1.5 * np.eye(30), np.eye(30, dtype=bool)
+    score = retrieval.score_ranks(fits, examples)
+    for kind, rows in (("old", slice(0, 30, 3)), ("new", [n for n in range(30) if n % 3])):
+        for most in (1, 5, 10):
+            assert score[f"image_to_text.recall_{most}.{kind}"]() == plain_recall(fits[rows], right[rows], most)
+            assert score[f"text_to_image.recall_{most}.{kind}"]() == plain_recall(fits.T[rows], right[rows], most)
+
+
 def test_perfect_and_constant_fits() -> None:
     """What fits everything equally well finds nothing."""
     examples = [Example(str(n), answers=(f"text {n}",)) for n in range(40)]

@@ -14,12 +14,14 @@ from m6.data.config import DataConfig, Entry
 from m6.data.loader import Steps, batches
 from m6.data.mixture import Mixture
 from m6.data.packing import Batch
+from m6.data.unusable import Skipped
 from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
 from m6.model.weights import checkpoints
 from m6.run import read_metrics
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train.config import LoopConfig, OptimizerConfig
+from m6.train.guard import DivergedError
 from m6.train.hardware import matrix_dtype
 from m6.train.loop import NonFiniteLossError, Task, train
 from m6.train.pretrain import pretraining
@@ -215,3 +217,26 @@ def test_the_stall_share_is_the_loaders_share_of_the_time(
     train(task, LOOP.override({"num_steps": 4, "log_every": 2}), tmp_path, "test", {})
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [(row["stall_share"], row["seconds"]) for row in rows] == [(0.75, 8.0)] * 2
+
+
+def test_a_training_that_diverges_stops_and_says_where(steps: Steps, tmp_path: Path) -> None:
+    """With rates at which nothing can be learnt; the row at which it stops is written too."""
+    rates = OptimizerConfig(learning_rate=1.0, muon_learning_rate=5.0, schedule=((0.0, 1.0), (1.0, 1.0)))
+    config = LOOP.override({"num_steps": 40, "largest_rise": 1.0, "checkpoint_every": 0}).model_copy(
+        update={"optimizer": rates}
+    )
+    with pytest.raises(DivergedError, match="test: diverged at step") as raised:
+        train(make_task(steps), config, tmp_path / "run", "test", {})
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert f"step {rows[-1]['step']}: " in str(raised.value)
+    assert "--test.loop.optimizer.learning_rate" in str(raised.value)
+
+
+def test_what_could_not_be_used_is_said_at_the_end(
+    steps: Steps, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {1: [Skipped("emoji/1", "of no format")], 3: [Skipped("emoji/7", "cut short"), Skipped("emoji/9", "gone")]}
+    task, number = make_task(steps), iter(range(6))
+    train(replace(task, skipped=lambda batch: bad.get(next(number), [])), LOOP, tmp_path / "run", "test", {})
+    line = f"test: not used: emoji/1: of no format, and 2 more; all stand in {tmp_path / 'run' / 'skipped.jsonl'}"
+    assert line in capsys.readouterr().err.splitlines()

@@ -167,8 +167,9 @@ def test_a_training_that_has_not_ended_is_told(run: Path, data: Path, capsys: Sa
     rise = Recipe().pretrain.loop.largest_rise or 1.0
     recipe = Recipe().override({"pretrain.loop.largest_rise": rise})
     recipe.write(run / "config.json")
-    write(run / "pretrain" / "metrics.jsonl", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 2.1 + rise}])
-    assert f"{line}; it diverged at step 2" in m6(capsys, *words)[2].splitlines()
+    losses = [2.0, 2.0, 2.0, None, *[2.1 + rise] * 3]
+    write(run / "pretrain" / "metrics.jsonl", [{"step": 1 + at, "loss": loss} for at, loss in enumerate(losses)])
+    assert f"{line}; it diverged at step 7" in m6(capsys, *words)[2].splitlines()
 
 
 def test_shots_beyond_what_was_trained_are_refused(run: Path, data: Path) -> None:
@@ -215,3 +216,13 @@ def test_evaluation_from_python(run: Path, data: Path) -> None:
     assert not result["taken"]
     assert {"accuracy", "pair_accuracy"} == result["scores"].keys()
     assert evaluate(run, config)["taken"]
+
+
+def test_a_blind_run_is_asked_the_same_in_the_same_groups(run: Path, data: Path) -> None:
+    """So that its scores can be compared with those of one that sees, example by example."""
+    config = TaskEvaluation(task="visual_question_answering", data=str(data / "visual_question_answering"))
+    seeing = Examined(run, config).examples
+    Recipe().override({"finetune.blind": True}).write(run / "config.json")
+    blind = Examined(run, config).examples
+    assert not any(each.picture for each in blind)
+    assert [each.cluster for each in blind] == [each.cluster for each in seeing]
