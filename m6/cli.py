@@ -42,6 +42,7 @@ With a trained run:
   m6 generate describe      describe a product
   m6 generate poem          write a poem to a title
   m6 generate paint         paint a picture
+  m6 serve RUN              answer over HTTP, with a page to try it
   m6 export RUN             write its weights as one folder of safetensors
 
 Before any of it:
@@ -101,7 +102,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _verb(verb: str, words: list[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
         "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show,
-        "plan": _plan, "finetune": _finetune, "tasks": _tasks,
+        "plan": _plan, "finetune": _finetune, "tasks": _tasks, "serve": _serve,
     }  # fmt: skip
     if verb == "evaluate" and _measures_a_task(words):
         return _evaluate(words)
@@ -256,6 +257,16 @@ def _evaluate(words: list[str]) -> int:
     for line in failures:
         print(f"m6: {line}", file=sys.stderr, flush=True)
     return 2 if failures else 0
+
+
+def _serve(words: list[str]) -> int:
+    from m6 import serve_flags
+
+    if _asks_help(words):
+        print(serve_flags.describe())
+        return 0
+    serve_flags.serve(words)
+    return 0
 
 
 def _tasks(words: list[str]) -> int:

@@ -130,7 +130,7 @@ class Engine:
         decoding = sampling if isinstance(sampling, Decoding) else Decoding(**asdict(sampling))
         if decoding.min_tokens > max_tokens:
             raise UserError(f"min_tokens {decoding.min_tokens}: more than the most that is written, {max_tokens}")
-        drawn = generators_of(decoding.seed, [_key(prefix) for prefix in prefixes]) if decoding.temperature else []
+        drawn = generators_of(decoding.seed, [key_of(prefix) for prefix in prefixes]) if decoding.temperature else []
         written: list[list[int]] = []
         for start in range(0, len(prefixes), BATCH):
             chunk = prefixes[start : start + BATCH]
@@ -224,7 +224,7 @@ class Engine:
         return np.concatenate(found)
 
 
-def _key(prefix: Prefix) -> bytes:
+def key_of(prefix: Prefix) -> bytes:
     """What is asked, as bytes."""
     parts = []
     for segment in prefix:

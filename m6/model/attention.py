@@ -67,6 +67,25 @@ class Cache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 
+@dataclass
+class SlotCache:
+    """Keys and values of one layer, [S, H, C, K] each, of rows that are filled unlike far."""
+
+    keys: Tensor
+    values: Tensor
+    lengths: Tensor
+    """[S] int64, tokens of each row; the same tensor for all layers, whose owner counts it up after a step."""
+    span: int = 0
+    """Places that are read, at least one more than the longest row has."""
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts [S, H, 1, K] new keys and values behind each row; returns the first `span` places of all."""
+        rows = torch.arange(len(self.keys))
+        self.keys[rows, :, self.lengths] = key[:, :, 0]
+        self.values[rows, :, self.lengths] = value[:, :, 0]
+        return self.keys[:, :, : self.span], self.values[:, :, : self.span]
+
+
 def rotary(position: Tensor, head_size: int, base: float) -> Tensor:
     """The rotation of every token, as complex numbers of length 1.
 
@@ -158,7 +177,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
         self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rotation: Tensor, mask: Mask | None, cache: Cache | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor, mask: Mask | None, cache: Cache | SlotCache | None) -> Tensor:
         """x: [B, T, D]; rotation: from `rotary`; mask: over T queries and all keys, cached ones first."""
         batch, length, width = x.shape
         query_key, value = self.qkv(x).split([2 * width, width], dim=-1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m6.model.attention import Attention, Cache, rotary
+from m6.model.attention import Attention, Cache, SlotCache, rotary
 from m6.model.config import ModelConfig
 from m6.model.experts import MixtureOfExperts, Routing
 from m6.model.initial import initialise
@@ -48,7 +48,7 @@ class Block(nn.Module):
         x: Tensor,
         rotation: Tensor,
         mask: Mask | None,
-        cache: Cache | None,
+        cache: Cache | SlotCache | None,
         at: Tensor | None = None,
         real: Tensor | None = None,
     ) -> Tensor:
@@ -89,7 +89,7 @@ class Transformer(nn.Module):
         mask: Mask | None,
         pictures: Sequence[Tensor] = (),
         patch_at: Tensor | None = None,
-        caches: list[Cache] | None = None,
+        caches: Sequence[Cache | SlotCache] | None = None,
         at: Tensor | None = None,
         real: Tensor | None = None,
     ) -> Tensor:

@@ -34,13 +34,14 @@ FLOORS: list[set[str]] = [
         "plan_page",
         "quickstart",
         "recipes",
+        "serve_flags",
     }
     | {"show", "task_files", "stages", "__init__", "__main__"},
 ]
 GROUND, DOOR = FLOORS[0], FLOORS[-1]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What a part of the middle floors may import beyond the floors below, and the few of which it may import only some.
-BESIDES = {"interop": {"generate"}, "train": {"recipes.recipe"}}
+BESIDES = {"interop": {"generate"}, "train": {"recipes.recipe"}, "serve": {"recipes.recipe"}}
 ONLY = {"data": {"tokenizer", "corpus.document"}, "parallel": {"model"}}
 LIGHT = GROUND | DOOR | {"corpus"}
 

@@ -1,0 +1,32 @@
+"""Settings of the server. Free of torch, so that help stays light."""
+
+from __future__ import annotations
+
+from m6.config import Config, Count, Positive, Whole
+
+
+class ServeConfig(Config):
+    """Where it listens, how much it does at once, and what it refuses."""
+
+    host: str = "127.0.0.1"
+    """Address it listens on; 0.0.0.0 lets other machines in."""
+    port: Whole = 8000
+    """Port; 0 takes any that is free."""
+    api_key: str = ""
+    """What callers have to send as `Authorization: Bearer KEY`; nobody is asked if it is empty."""
+    slots: Count = 16
+    """Texts and pictures that are worked on at once; memory for all of them is taken at the start."""
+    text_slots: Whole = 4
+    """Slots that paintings leave free, so that a short answer never waits for a long picture."""
+    max_queue: Whole = 64
+    """Requests that may wait; more are refused at once."""
+    max_seconds: Positive = 120.0
+    """Seconds after which a request that is not done ends."""
+    max_body_mb: Positive = 16.0
+    """Megabytes of a request."""
+    max_pixels: Count = 40_000_000
+    """Pixels of a picture that is sent."""
+    kept_pictures: Whole = 64
+    """Pictures of which what the model made is kept, for the next question about one of them."""
+    int8: bool = False
+    """Computes the products of the blocks in whole numbers of 8 bits: less memory, a little less exact."""

@@ -1,0 +1,169 @@
+"""Continuous batching: jobs join and leave at every step of one model, in a thread of its own.
+
+    submit -> queue of texts, queue of paintings -> free slots -> step, step, ... -> events
+
+Texts come first, and some slots are kept for them; within a kind it is first come, first served. One prefix is read
+between two steps, so that those who are being answered wait for one reading at the most.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+
+from m6.config import UserError
+from m6.generate.engine import Engine
+from m6.serve.jobs import Event, Job, TimedOutError
+from m6.serve.slots import Slots
+
+
+class BusyError(Exception):
+    """The queue is full."""
+
+
+@dataclass
+class Counts:
+    """What has happened since the start."""
+
+    accepted: int = 0
+    finished: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refused: int = 0
+    steps: int = 0
+    tokens: int = 0
+
+
+class Scheduler:
+    """Works on jobs until it is closed."""
+
+    def __init__(self, engine: Engine, slots: Slots, text_slots: int, max_queue: int) -> None:
+        self.engine, self.slots, self.counts = engine, slots, Counts()
+        self._text_slots = min(text_slots, slots.count - 1)
+        self._max_queue = max_queue
+        self._texts: deque[Job] = deque()
+        self._paintings: deque[Job] = deque()
+        self._active: list[Job] = []
+        self._free = list(range(slots.count))[::-1]
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._thread.start()
+
+    @property
+    def most_paintings(self) -> int:
+        """Slots that one painting may have."""
+        return self.slots.count - self._text_slots
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        return len(self._texts) + len(self._paintings)
+
+    @property
+    def working(self) -> int:
+        """Jobs that have begun."""
+        return len(self._active)
+
+    def submit(self, job: Job) -> None:
+        """Queues it. BusyError if the queue is full or the scheduler closes; UserError for what can never fit."""
+        if job.paints and len(job.prefixes) > self.most_paintings:
+            raise UserError(f"{len(job.prefixes)} pictures and halves at once, this server takes {self.most_paintings}")
+        with self._changed:
+            if self._closing or self.waiting >= self._max_queue:
+                self.counts.refused += 1
+                raise BusyError
+            self.counts.accepted += 1
+            (self._paintings if job.paints else self._texts).append(job)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Takes nothing more, ends what has been taken, and returns when that is done."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        torch.set_flush_denormal(True)
+        while True:
+            with self._changed:
+                while not (self._active or self.waiting or self._closing):
+                    self._changed.wait()
+                if self._closing and not (self._active or self.waiting):
+                    return
+            self._drop()
+            self._join()
+            if self._active:
+                self._step()
+
+    def _drop(self) -> None:
+        """Takes out what nobody waits for any more."""
+        with self._changed:
+            for queue in (self._texts, self._paintings):
+                gone = [job for job in queue if job.cancelled.is_set() or job.late]
+                for job in gone:
+                    queue.remove(job)
+                    self._end(job)
+        for job in [job for job in self._active if job.cancelled.is_set() or job.late]:
+            self._end(job)
+
+    def _join(self) -> None:
+        """Begins the next job for which there are slots, if there is one."""
+        with self._changed:
+            queue = self._texts if self._texts and self._free else self._paintings
+            spare = 0 if queue is self._texts else self._text_slots
+            if not queue or len(queue[0].prefixes) > len(self._free) - spare:
+                return
+            job = queue.popleft()
+        try:
+            reads = [self.slots.read(prefix) for prefix in job.prefixes]
+            longest = max(read.length for read in reads) + job.length
+            if longest > self.slots.capacity:
+                raise UserError(f"{longest} tokens with the answer, this server has room for {self.slots.capacity}")
+            for read in reads:
+                job.slots.append(self._free.pop())
+                self.slots.fill(job.slots[-1], read)
+            job.begin([read.order for read in reads])
+        except Exception as error:
+            self._end(job, error)
+        else:
+            self._active.append(job)
+
+    def _step(self) -> None:
+        tokens = torch.zeros(self.slots.count, dtype=torch.long)
+        position = torch.zeros(self.slots.count, 3, dtype=torch.long)
+        for job in self._active:
+            tokens[job.slots], position[job.slots] = job.next()
+        with torch.inference_mode():
+            logits = self.engine.model.logits(self.slots.step(tokens, position))
+        self.counts.steps += 1
+        self.counts.tokens += sum(len(job.slots) for job in self._active)
+        for job in list(self._active):
+            try:
+                with torch.inference_mode():
+                    job.take(self.engine, logits[job.slots])
+            except Exception as error:  # whatever is wrong with one must not end the others
+                self._end(job, error)
+            else:
+                if job.done:
+                    self._end(job)
+
+    def _end(self, job: Job, error: Exception | None = None) -> None:
+        """Frees its slots, and says why if it is not done."""
+        for slot in job.slots:
+            self.slots.free(slot)
+            self._free.append(slot)
+        job.slots = []
+        if job in self._active:
+            self._active.remove(job)
+        if job.done and error is None:
+            self.counts.finished += 1
+        elif job.cancelled.is_set():
+            self.counts.cancelled += 1
+        else:
+            self.counts.failed += 1
+            job.tell(Event("failed", error or TimedOutError()))

@@ -1,0 +1,188 @@
+"""A trained run as a service: what people ask, in words and pictures, as jobs of the scheduler.
+
+    caption, answer, poem, painting -> prefix as it was learnt -> Job;   picture and texts -> scores
+
+Which of these a run can do is told by the objectives that it was trained on.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from m6.config import UserError
+from m6.data.objectives import poem_prompt, question_prompt
+from m6.data.poem_forms import line_length
+from m6.generate.answers import MAX_ANSWER, MAX_CAPTION, MAX_POEM, MAX_TEXT
+from m6.generate.decoding import Decoding
+from m6.generate.engine import Engine, key_of
+from m6.generate.poems import PoemGrammar
+from m6.generate.prefill import Prefix
+from m6.generate.rank import fits
+from m6.generate.sampling import Sampling, generators_of
+from m6.generate.segments import RunSegments
+from m6.generate.text_to_image import Grid, prefixes, unfinished
+from m6.recipes.recipe import Recipe
+from m6.serve.config import ServeConfig
+from m6.serve.jobs import Event, PaintJob, TextJob
+from m6.serve.scheduler import Scheduler
+from m6.serve.slots import Slots
+
+Tell = Callable[[Event], None]
+LENGTHS = {"caption": MAX_CAPTION, "visual_question": MAX_ANSWER, "question": MAX_TEXT, "poem": MAX_POEM}
+"""Tasks of texts, and the most tokens of each."""
+SECTIONS = {
+    "look": {"captioning", "visual_question_answering"},
+    "write": {"poem"},
+    "paint": {"text_to_image"},
+    "match": {"captioning"},
+}
+"""What a run can do, by the objectives of which it needs one."""
+FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗")
+UPDATES = 16  # pictures of a painting that are shown while it is painted
+MOST_TEXTS = 256  # that are compared at once
+
+
+class Service:
+    """A run that is loaded, with its scheduler."""
+
+    def __init__(self, folder: Path, config: ServeConfig) -> None:
+        """UserError for what is no run, or is not trained."""
+        self.config, self.name = config, folder.resolve().name
+        self.engine = Engine.load(folder)
+        if config.int8:
+            quantize(self.engine)
+        self.segments = RunSegments(self.engine, folder)
+        recipe = Recipe.read(folder / "config.json")
+        entries = [entry for entry in recipe.pretrain.data.mixture if entry.samples]
+        learnt = {name for entry in entries for name, weight in entry.objectives.items() if weight}
+        learnt |= {recipe.finetune.task} if recipe.finetune.task else set()
+        self.able = {section: bool(learnt & wanted) for section, wanted in SECTIONS.items()}
+        self.made = int((folder / "config.json").stat().st_mtime)
+        self.scheduler = Scheduler(
+            self.engine, Slots(self.engine, config.slots, self._capacity(), config.kept_pictures),
+            config.text_slots, config.max_queue,
+        )  # fmt: skip
+        self._scoring = threading.Lock()
+        self._grammars: dict[str, PoemGrammar] = {}
+
+    def _capacity(self) -> int:
+        """Tokens of the longest request that the run has learnt, and of its longest answer."""
+        grid = self.engine.model.config.patch_grid
+        side = self.engine.picture_size
+        rows, columns = (side // grid, side // grid) if isinstance(grid, int) else grid(side, side)
+        codes = self.engine.codes_side**2 if self.able["paint"] else 0
+        return rows * columns + self.engine.data.max_text + max(codes, *LENGTHS.values()) + 1
+
+    def close(self) -> None:
+        """Ends what has been asked, and takes nothing more."""
+        self.scheduler.close()
+
+    def prefix(self, task: str, text: str, image: bytes | None, form: str) -> Prefix:
+        """A request as it was learnt. UserError for a picture that cannot be read and a text that is too long."""
+        if task == "poem":
+            if form and not line_length(form):
+                raise UserError(f"form {form!r}: lines have five or seven characters, as in {', '.join(FORMS)}")
+            return (self.segments.text(poem_prompt(text, form)),)
+        if image is None:
+            return (self.segments.text(question_prompt(text)),)
+        picture = self.engine.picture(self.picture(image))
+        return (picture, self.segments.text(text)) if text else (picture,)
+
+    def picture(self, encoded: bytes) -> np.ndarray:
+        """Bytes of a picture file as the model sees it, upright. UserError for what is none, or too large."""
+        try:
+            with Image.open(io.BytesIO(encoded)) as opened:
+                width, height = opened.size
+                if width * height > self.config.max_pixels:
+                    raise UserError(
+                        f"the picture has {width} x {height} pixels, at most {self.config.max_pixels} are read"
+                    )
+            return self.segments.pixels(encoded)
+        except UserError:
+            raise
+        except Exception:  # decoders of many formats raise many things
+            raise UserError("the picture cannot be read; send PNG, JPEG, WebP, GIF or BMP") from None
+
+    def write(
+        self, tell: Tell, task: str, prefix: Prefix, decoding: Decoding, most: int, form: str, copy: int
+    ) -> TextJob:
+        """Begins a text; `copy` numbers several answers to one request."""
+        draw = generators_of(decoding.seed, [key_of(prefix)] * (copy + 1))[copy] if decoding.temperature else None
+        grammar = self.grammar(form) if task == "poem" and line_length(form) else None
+        job = TextJob(
+            tell, self._deadline(), prefix=prefix, most=min(most, LENGTHS[task]), decoding=decoding, draw=draw,
+            grammar=grammar,
+        )  # fmt: skip
+        self.scheduler.submit(job)
+        return job
+
+    def paint(
+        self, tell: Tell, prompt: str, n: int, size: str, sampling: Sampling, guidance: float, watched: bool
+    ) -> PaintJob:
+        """Begins pictures of a prompt."""
+        if not self.able["paint"]:
+            raise UserError("this model has not learnt to paint")
+        grid = Grid.of(size or f"{self.engine.picture_size}", self.engine)
+        asked, blank = prefixes(self.engine, [prompt] * n, grid)
+        every = max(1, grid.height * grid.width // UPDATES) if watched else 0
+        job = PaintJob(
+            tell, self._deadline(), asked=asked, blank=blank if guidance != 1.0 else (), grid=grid, sampling=sampling,
+            guidance=guidance, tell_every=every,
+        )  # fmt: skip
+        self.scheduler.submit(job)
+        return job
+
+    def grammar(self, form: str) -> PoemGrammar:
+        """That of a form; what it has worked out serves the next poem too."""
+        if form not in self._grammars:
+            self._grammars[form] = PoemGrammar(self.engine.tokenizer, self.engine.vocabulary.size, form)
+        return self._grammars[form]
+
+    def steady(self, ids: list[int]) -> list[int]:
+        """Those at whose text nothing changes, whatever follows: all but the bytes at the end, which may be a part of a
+        character."""
+        end = len(ids)
+        while end and not self.engine.tokenizer.piece(ids[end - 1]):
+            end -= 1
+        return ids[:end]
+
+    def match(self, image: bytes, texts: Sequence[str]) -> list[float]:
+        """How well each text fits a picture, log p(text | picture) - log p(text), nats. UserError."""
+        if not self.able["match"]:
+            raise UserError("this model has not learnt to describe pictures")
+        if not 1 <= len(texts) <= MOST_TEXTS:
+            raise UserError(f"{len(texts)} texts, from 1 to {MOST_TEXTS} are compared")
+        picture = self.engine.picture(self.picture(image))
+        with self._scoring:
+            found = fits(self.engine, [(picture,)], [self.segments.text(text) for text in texts])
+        return [float(score) for score in found[0]]
+
+    @torch.inference_mode()
+    def pngs(self, codes: np.ndarray) -> list[str]:
+        """Grids of codes [n, h, w], some of which may not be painted yet, as PNG files in base64."""
+        found = []
+        for pixels in unfinished(self.engine, codes):
+            written = io.BytesIO()
+            Image.fromarray(pixels).save(written, "PNG")
+            found.append(base64.b64encode(written.getvalue()).decode())
+        return found
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.config.max_seconds
+
+
+def quantize(engine: Engine) -> None:
+    """Makes the products of the blocks 8-bit ones, in place: weights once, what they are multiplied with as it
+    comes."""
+    from torch.ao.quantization import quantize_dynamic
+
+    engine.model = quantize_dynamic(engine.model, {torch.nn.Linear}, torch.qint8)

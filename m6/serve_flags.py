@@ -1,0 +1,35 @@
+"""The command line of `m6 serve`: words to a run folder and the settings of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from m6 import flags
+from m6.config import UserError
+from m6.serve.config import ServeConfig
+
+_HELP = """\
+m6 serve RUN [--name value ...]: answer over HTTP, as OpenAI's interface does, and show the studio page.
+
+Flags, with their values:
+{flags}"""
+
+
+def describe() -> str:
+    """Help of the verb."""
+    return _HELP.format(flags=flags.describe(ServeConfig(), ()))
+
+
+def serve(words: Sequence[str]) -> None:
+    """Serves what the words name until it is told to end. UserError for whatever is wrong with them."""
+    alone, given = flags.split(words)
+    if len(alone) != 1:
+        raise UserError("m6 serve takes one run folder; see `m6 serve --help`")
+    folder = Path(alone[0])
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no run folder (no config.json); make one with: m6 quickstart")
+    config = ServeConfig().override(flags.values(given, ServeConfig(), "serve"))
+    from m6.serve.run import serve as run
+
+    run(folder, config)

@@ -1,0 +1,225 @@
+"""The interface by the client of OpenAI, and by hand where that client asks nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+
+from m6.data.objectives import poem_prompt, question_prompt
+from m6.generate.poems import PoemGrammar
+from m6.generate.sampling import Sampling
+from m6.generate.text_to_image import Grid, paint_codes
+from m6.serve.service import Service
+from tests.unit.serve.small_service import data_url, make_service, served
+
+QUESTION = [{"role": "user", "content": "什么是云？"}]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    made = make_service(tmp_path_factory.mktemp("serve") / "run", max_pixels=10_000, max_body_mb=0.25)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def url(service: Service) -> Iterator[str]:
+    with served(service) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+
+
+def seen(text: str = "", image: str = "") -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": image or data_url()}}]
+    return [{"role": "user", "content": [*content, *([{"type": "text", "text": text}] if text else [])]}]
+
+
+def test_a_model_says_what_it_can_do(client: openai.OpenAI) -> None:
+    (model,) = client.models.list().data
+    assert model.id == "run"
+    assert model.able == {"look": True, "write": True, "paint": True, "match": True}  # type: ignore[attr-defined]
+
+
+def test_answers_are_those_of_the_engine(service: Service, client: openai.OpenAI) -> None:
+    engine = service.engine
+    picture = engine.picture(service.picture(base64.b64decode(data_url().split(",")[1])))
+    for messages, prefix, most in (
+        (QUESTION, (engine.text(question_prompt("什么是云？")),), 128),
+        (seen(), (picture,), 64),
+        (seen("描述这张图"), (picture,), 64),
+        (seen("这是什么？"), (picture, engine.text("这是什么？")), 24),
+    ):
+        answer = client.chat.completions.create(model="run", messages=messages)  # type: ignore[arg-type]
+        (ids,) = engine.write([prefix], most)
+        assert answer.choices[0].message.content == engine.tokenizer.decode(ids)
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens == len(ids)
+        assert answer.choices[0].finish_reason == ("length" if len(ids) == most else "stop")
+
+
+def test_a_poem_keeps_its_form(service: Service, client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="run", messages=[{"role": "user", "content": "春夜"}], extra_body={"task": "poem", "form": "五言绝句"}
+    )
+    engine = service.engine
+    grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, "五言绝句")
+    (ids,) = engine.write([(engine.text(poem_prompt("春夜", "五言绝句")),)], 160, grammar=grammar)
+    assert answer.choices[0].message.content == engine.tokenizer.decode(ids)
+
+
+def test_a_stream_says_the_same_and_seeds_count(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "run", "messages": QUESTION, "max_tokens": 20, "temperature": 1.0, "n": 2}
+    whole = [each.message.content for each in client.chat.completions.create(**asked, seed=3).choices]
+    pieces = ["", ""]
+    for chunk in client.chat.completions.create(**asked, seed=3, stream=True):
+        pieces[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    assert pieces == whole
+    assert whole[0] != whole[1]
+    assert whole[0] != client.chat.completions.create(**asked, seed=4).choices[0].message.content
+
+
+def test_a_completion_stops_where_it_is_told(client: openai.OpenAI) -> None:
+    whole = client.completions.create(model="run", prompt="什么是云？", max_tokens=20).choices[0].text
+    stop = whole[5]
+    cut = client.completions.create(model="run", prompt="什么是云？", max_tokens=20, stop=[stop]).choices[0]
+    assert (cut.text, cut.finish_reason) == (whole[: whole.index(stop)], "stop")
+
+
+def test_pictures_are_those_of_the_engine_and_come_bit_by_bit(service: Service, client: openai.OpenAI) -> None:
+    engine, extra = service.engine, {"seed": 7, "guidance": 2.0}
+    codes = paint_codes(engine, ["猫"] * 2, Grid(2, 2), Sampling(temperature=1.0, seed=7), 2.0)
+    expected = engine.decode_codes(codes)
+    answer = client.images.generate(model="run", prompt="猫", n=2, response_format="b64_json", extra_body=extra)
+    assert answer.data is not None
+    for one, wanted in zip(answer.data, expected, strict=True):
+        assert one.b64_json
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(one.b64_json)))), wanted)
+    stream = client.images.generate(model="run", prompt="猫", stream=True, extra_body=extra)
+    events = [(event.type, event.b64_json) for event in stream]
+    assert [kind for kind, _ in events] == ["image_generation.partial_image"] * 3 + ["image_generation.completed"]
+    assert events[-1][1] == answer.data[0].b64_json
+
+
+def test_texts_are_compared(service: Service, url: str) -> None:
+    texts = ["红苹果", "猫"]
+    found = httpx.post(f"{url}/v1/match", json={"image": data_url(), "texts": texts}).json()["scores"]
+    assert found == pytest.approx(service.match(base64.b64decode(data_url().split(",")[1]), texts))
+    assert len(set(found)) == 2
+
+
+def odd_pictures() -> dict[str, str]:
+    """By name, what decoders stumble over."""
+    whole = base64.b64decode(data_url().split(",")[1])
+    large = io.BytesIO()
+    Image.new("1", (4000, 4000)).save(large, "PNG")
+    moving = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(moving, "GIF", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")] * 3)
+    turned = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (20, 10)).save(turned, "JPEG", exif=exif)
+    deep = io.BytesIO()
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 150).save(deep, "PNG")
+    encoded = {"cut": whole[: len(whole) // 2], "none": b"", "text": b"GIF89a but no more", "bomb": large.getvalue()}
+    encoded |= {"moving": moving.getvalue(), "turned": turned.getvalue(), "deep": deep.getvalue()}
+    urls = {name: f"data:image/png;base64,{base64.b64encode(data).decode()}" for name, data in encoded.items()}
+    return urls | {
+        "cmyk": data_url(0, "JPEG", "CMYK"),
+        "grey": data_url(0, "PNG", "LA"),
+        "few": data_url(0, "PNG", "P"),
+    }
+
+
+@pytest.mark.parametrize("name", list(odd_pictures()))
+def test_odd_pictures_are_read_or_refused(url: str, name: str) -> None:
+    answer = httpx.post(f"{url}/v1/chat/completions", json={"messages": seen("", odd_pictures()[name])}, timeout=60)
+    refused = name in ("cut", "none", "text", "bomb")
+    assert answer.status_code == (400 if refused else 200), answer.text
+    if refused:
+        assert "picture" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "line"),
+    [
+        ("chat/completions", {"messages": []}, 400, "messages"),
+        ("chat/completions", {"messages": [{"role": "system", "content": "x"}]}, 400, "none of the user"),
+        ("chat/completions", {"messages": [{"role": "user", "content": " "}]}, 400, "is empty"),
+        ("chat/completions", {"messages": QUESTION, "temperature": -1}, 400, "temperature"),
+        ("chat/completions", {"messages": QUESTION, "task": "poem", "form": "十言"}, 400, "十言"),
+        ("chat/completions", {"messages": [{"role": "user", "content": "长" * 5000}]}, 400, "this model reads"),
+        ("chat/completions", {"messages": seen("", "http://127.0.0.1/a.png")}, 400, "addresses are not fetched"),
+        ("chat/completions", {"messages": seen("", "data:image/png;base64,§")}, 400, "not base64"),
+        ("images/generations", {"prompt": ""}, 400, "prompt"),
+        ("images/generations", {"prompt": "猫", "size": "17x16"}, 400, "no multiple of 8"),
+        ("images/generations", {"prompt": "猫", "guidance": -1}, 400, "guidance"),
+        ("match", {"image": data_url(), "texts": []}, 400, "texts"),
+        ("chat/completions", {"messages": [{"role": "user", "content": "a" * 300_000}]}, 413, "larger than"),
+        ("nothing", {}, 405, "Method Not Allowed"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_as_openai_does(
+    url: str, path: str, body: dict[str, Any], status: int, line: str
+) -> None:
+    answer = httpx.post(f"{url}/v1/{path}", json=body, timeout=60)
+    assert answer.status_code == status, answer.text
+    assert line in answer.json()["error"]["message"]
+
+
+def test_a_key_is_asked_for_if_there_is_one(tmp_path: Path) -> None:
+    service = make_service(tmp_path / "run", api_key="secret")
+    with served(service) as url:
+        for key, status in (("wrong", 401), ("secret", 200)):
+            answer = httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})
+            assert answer.status_code == status
+        assert httpx.get(f"{url}/healthz").text == "ok\n"
+    service.close()
+
+
+def test_too_many_are_refused_at_once_and_one_who_leaves_frees_the_slot(tmp_path: Path) -> None:
+    service = make_service(tmp_path / "run", slots=2, text_slots=1, max_queue=1)
+    body = {"messages": QUESTION, "stream": True, "temperature": 1.0, "max_tokens": 128}
+    hold = threading.Event()
+    take = service.scheduler.slots.step
+    service.scheduler.slots.step = lambda *words: (hold.wait(0.05), take(*words))[1]  # type: ignore[method-assign]
+    with served(service) as url, httpx.Client(base_url=url, timeout=60) as client:
+        streams = [client.stream("POST", "/v1/chat/completions", json=body) for _ in range(3)]
+        answers = [stream.__enter__() for stream in streams]
+        refused = client.post("/v1/chat/completions", json=body)
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        for stream in streams:
+            stream.__exit__(None, None, None)
+        ended = time.monotonic() + 20
+        while (service.scheduler.working or service.scheduler.waiting) and time.monotonic() < ended:
+            time.sleep(0.05)
+        assert not service.scheduler.working
+        assert service.scheduler.counts.cancelled >= 1
+        assert len(answers) == 3
+        hold.set()
+        assert client.post("/v1/chat/completions", json=body | {"stream": False}).status_code == 200
+    service.close()
+
+
+def test_the_page_and_its_pictures_are_there(url: str) -> None:
+    page = httpx.get(f"{url}/")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in ("style.css", "studio.js", "words.js", "api.js", "icon.svg", "examples/1.png"):
+        assert httpx.get(f"{url}/{name}").status_code == 200, name
+    assert "http" not in page.text.replace("http-equiv", "")
+    assert "m6_accepted_total" in httpx.get(f"{url}/metrics").text
