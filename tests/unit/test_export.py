@@ -60,7 +60,10 @@ def test_one_file_with_what_is_beside_it(run: Path, tmp_path: Path, capsys: pyte
 
 def test_several_files_with_an_index(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert main(["export", str(run), f"--out={out}", "--form", "weights", "--step", "1", "--shard-gib", str(600 / 2**30)]) == 0
+    assert (
+        main(["export", str(run), f"--out={out}", "--form", "weights", "--step", "1", "--shard-gib", str(600 / 2**30)])
+        == 0
+    )
     index = json.loads((out / "model.safetensors.index.json").read_text())
     expected = make_model().state_dict()
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in expected.values())
@@ -98,7 +101,13 @@ def test_mistakes_are_one_line_and_leave_nothing(run: Path, tmp_path: Path, caps
         (str(run), "--out", out, "--stpe", "1"): "--stpe: no such flag, did you mean 'step'?",
         (str(run), "--out", out, "--step", "3"): "--step: no checkpoint of update 3; there are 1, 2",
         (str(run), "--out", out, "--shard-gib", "0"): "--shard-gib: '0' is not a number above 0",
-        (str(run), "--out", out, "--form", "onxx"): "--form: 'onxx' is none of huggingface, onnx, weights, did you mean 'onnx'?",
+        (
+            str(run),
+            "--out",
+            out,
+            "--form",
+            "onxx",
+        ): "--form: 'onxx' is none of huggingface, onnx, weights, did you mean 'onnx'?",
         (str(run), "--out", out, "--shard-gib", "x"): "--shard-gib: 'x' is not a number above 0",
         (str(run), "--out", str(full)): "full: not empty; give --out a folder that is not there yet",
         (str(tmp_path / "no"), "--out", out): "no: no run folder (no config.json)",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from m6.cli import main
 from m6.config import UserError
 from m6.data.objectives import question_prompt
-from m6.data.sample import Text
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.prefill import Prefix
@@ -78,7 +81,6 @@ def test_logits_are_those_of_the_native_model(exported: Exported) -> None:
     texts = ["", QUESTION, question_prompt(ASKED), "五言绝句《春晓》"]
     pictures = [[str(path)] for path in exported.pictures[:2]]
     marked = [("<image>" if number < 2 else "") + text for number, text in enumerate(texts)]
-    inputs = exported.processor(images=pictures, text=marked, suffix=["一只红色的猫"] * 4)
     for side in ("left", "right"):
         exported.processor.tokenizer.padding_side = side
         inputs = exported.processor(images=pictures, text=marked, suffix=["一只红色的猫"] * 4)
@@ -162,8 +164,6 @@ def test_pipeline(exported: Exported) -> None:
     prefix: Prefix = (exported.engine.picture(exported.picture(1)), exported.engine.text(QUESTION))
     (expected,) = exported.engine.write_texts([prefix], 10)
     assert pipe(chat, max_new_tokens=10)[0]["generated_text"][-1] == {"role": "assistant", "content": expected}
-    from PIL import Image
-
     with Image.open(exported.pictures[1]) as picture:
         found = pipe(picture, text=QUESTION, max_new_tokens=10, return_full_text=False)
     assert found[0]["generated_text"] == expected
@@ -214,7 +214,7 @@ def test_low_rank_adapters_are_trained_and_merged(exported: Exported) -> None:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses == sorted(losses, reverse=True)
     adapted.eval()
     expected = adapted(**inputs).logits
@@ -243,12 +243,41 @@ def test_trainer_learns_pictures(exported: Exported, tmp_path: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_onnx_has_the_same_logits(exported: Exported, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    assert main(["export", str(exported.run), "--out", str(tmp_path / "onnx"), "--form", "onnx"]) == 0
+@pytest.fixture(scope="module")
+def guided(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which all that the guide says was done, word for word, with the run of these tests."""
+    for name in ("peft", "accelerate", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    folder = tmp_path_factory.mktemp("guide")
+    (folder / "runs").mkdir()
+    (folder / "runs" / "quickstart").symlink_to(exported.run)
+    (folder / "cat.png").write_bytes(exported.pictures[0].read_bytes())
+    known: dict[str, Any] = {}
+    with contextlib.chdir(folder):
+        for language, block in blocks("en"):
+            for words in map(shlex.split, block.splitlines() if language == "bash" else []):
+                assert words[0] == "pip" or main(words[1:]) == 0
+            if language == "python":
+                exec(block, known)
+    assert len(known["answers"]) == 4
+    return folder
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    guide = Path(__file__).parents[3] / "docs" / language / "huggingface.md"
+    return re.findall(r"```(\w+)\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_guide_works_and_is_the_same_in_both_languages(guided: Path) -> None:
+    assert blocks("en") == blocks("zh")
+    assert {path.name for path in guided.iterdir()} >= {"m6-hf", "m6-onnx", "m6-adapted"}
+
+
+def test_onnx_has_the_same_logits(exported: Exported, guided: Path) -> None:
+    import onnxruntime
+
     inputs = exported.inputs(exported.asked()[1][:3])  # filled up on the left
-    session = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx")
+    session = onnxruntime.InferenceSession(guided / "m6-onnx" / "model.onnx")
     (found,) = session.run(None, {name: each.numpy() for name, each in inputs.items()})
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(torch.tensor(found)[real], exported.model(**inputs).logits[real], atol=1e-4, rtol=0)
@@ -288,8 +317,7 @@ print(type(AutoProcessor.from_pretrained({str(exported.folder)!r})).__name__)
     assert done.stdout.split() == ["M6Config", "M6Processor"], done.stderr
 
 
-def test_text_type_is_used(exported: Exported) -> None:
+def test_a_mark_spelt_out_is_a_mark_only_here(exported: Exported) -> None:
     """A mark that a text spells out is text for the native tokenizer, and a mark for the one of transformers."""
-    assert isinstance(exported.engine.text("<end>"), Text)
     assert 3 not in exported.engine.text("<end>").ids
     assert 3 in exported.processor.tokenizer("<end>")["input_ids"]
