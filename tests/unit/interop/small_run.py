@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from m6.corpus.config import CorpusConfig
 from m6.corpus.starter import emoji_pictures
 from m6.generate.engine import Engine
+from m6.model.transformer import Transformer
 from m6.recipes.recipe import Recipe
 from m6.train.config import PretrainStage, VQGANStage
 from tests.unit.checkpoints import save_weights
@@ -14,10 +16,14 @@ from tests.unit.generate.small_engine import small_engine
 from tests.unit.small_corpus import CONFIG
 
 
-def write_run(folder: Path) -> Engine:
-    """Writes what an export reads of a run; returns the engine with the same weights."""
+def write_run(folder: Path, **changes: Any) -> Engine:
+    """Writes what an export reads of a run; returns the engine with the same weights. changes: of its ModelConfig."""
     engine = small_engine()
     assert engine.vqgan is not None
+    if changes:
+        size = engine.model.config.override(changes)
+        backbone = engine.vqgan.backbone() if size.stem == "backbone" else None
+        engine.model = Transformer(size, engine.vocabulary.size, backbone).eval()
     Recipe(
         corpus=CorpusConfig(sources=CONFIG.sources, image_size=engine.picture_size),
         vqgan=VQGANStage(model=engine.vqgan.config),

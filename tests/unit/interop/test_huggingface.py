@@ -19,12 +19,16 @@ from safetensors.torch import load_file
 from m6.cli import main
 from m6.config import UserError
 from m6.data.objectives import question_prompt
+from m6.data.packing import pack
+from m6.data.sample import Branch, Sample
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.prefill import Prefix
 from m6.generate.segments import RunSegments
+from m6.model.masks import boolean_mask
 from tests.unit.generate.small_engine import next_logits
 from tests.unit.interop.small_run import write_pictures, write_run
+from tests.unit.vision_models import make_folder
 
 transformers = pytest.importorskip("transformers")
 QUESTION, ASKED = "图里有什么？", "海是什么颜色？"
@@ -94,6 +98,36 @@ def test_logits_are_those_of_the_native_model(exported: Exported) -> None:
             losses.append(torch.nn.functional.cross_entropy(expected, torch.tensor([*answer.ids, 3])))
         torch.testing.assert_close(out.loss, torch.stack(losses).mean())
     exported.processor.tokenizer.padding_side = "left"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stem": "backbone", "backbone_channels": 16},
+        {"stem": "crops", "crops.grid": 2},
+        {"experts.num_experts": 4, "experts.top_k": 2, "experts.every": 2, "experts.capacity_factor": 1.0},
+    ],
+    ids=["backbone", "crops", "experts"],
+)
+def test_every_kind_of_model_is_read_as_it_is(changes: dict[str, Any], tmp_path: Path) -> None:
+    if changes.get("stem") == "crops":
+        changes = {**changes, "crops.folder": str(make_folder(tmp_path / "vision"))}
+    (tmp_path / "run").mkdir()
+    engine = write_run(tmp_path / "run", **changes)
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "hf")]) == 0
+    model: Any = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "hf").eval()
+    processor: Any = transformers.AutoProcessor.from_pretrained(tmp_path / "hf")
+    (path,) = write_pictures(tmp_path, 1)
+    pixels = RunSegments(engine, tmp_path / "run").pixels(path.read_bytes())
+    inputs = processor(images=[str(path)] * 2, text=[QUESTION, "这是什么？"], suffix=["猫", "一只猫"])
+    logits = model(**inputs).logits
+    prefix: Prefix = (engine.picture(pixels), engine.text("这是什么？"))
+    sample = Sample("", (), (Branch("x", prefix, engine.text("一只猫")),))
+    batch = pack([sample], engine.vocabulary, engine.model.config.patch_grid, 0)
+    mask = boolean_mask(batch.sample, batch.branch, batch.causal)
+    hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at)[0]
+    expected = engine.text_logits(hidden)
+    torch.testing.assert_close(logits[1, -len(expected) - 1 : -1], expected, atol=1e-5, rtol=0)
 
 
 def test_the_mask_is_partial(exported: Exported) -> None:
