@@ -38,7 +38,7 @@ def write_beside(run: Path, folder: Path) -> None:
 
 
 def config_of(run: Path) -> M6Config:
-    """The config of a run. UserError if its pictures become codes before the model sees them."""
+    """The config of a run. UserError if it reads pictures by what stands beside the model."""
     recipe = run / "config.json"
     if DataConfig.read(recipe, section="pretrain.data").image_input != "pixels":
         raise UserError(
@@ -46,6 +46,11 @@ def config_of(run: Path) -> M6Config:
             " not hold; --form weights writes the weights alone"
         )
     size = ModelConfig.read(recipe, section="model")
+    if size.stem == "crops":
+        raise UserError(
+            f"{run}: its model reads pictures by a vision model in a folder of its own (model.stem), which a Hugging Face"
+            " folder does not hold; --form weights writes the weights alone"
+        )
     codes = VQGANConfig.read(recipe, section="vqgan.model")
     return M6Config(
         transformer=size.model_dump(mode="json"),

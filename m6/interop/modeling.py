@@ -50,7 +50,10 @@ class M6ForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def __init__(self, config: M6Config) -> None:
         super().__init__(config)
         size = config.model
-        backbone = VQGAN(config.image_tokenizer).backbone() if size.stem == "backbone" else None
+        backbone = None
+        if size.stem == "backbone":
+            with torch.device("cpu"):  # `from_pretrained` makes models on "meta", where its quantizer cannot be made
+                backbone = VQGAN(config.image_tokenizer).backbone()
         self.model = Transformer(size, config.vocab_size + config.num_codes, backbone)
         self.patch_grid = config.patch_grid
         self.post_init()

@@ -104,14 +104,11 @@ def test_logits_are_those_of_the_native_model(exported: Exported) -> None:
     "changes",
     [
         {"stem": "backbone", "backbone_channels": 16},
-        {"stem": "crops", "crops.grid": 2},
         {"experts.num_experts": 4, "experts.top_k": 2, "experts.every": 2, "experts.capacity_factor": 1.0},
     ],
-    ids=["backbone", "crops", "experts"],
+    ids=["backbone", "experts"],
 )
 def test_every_kind_of_model_is_read_as_it_is(changes: dict[str, Any], tmp_path: Path) -> None:
-    if changes.get("stem") == "crops":
-        changes = {**changes, "crops.folder": str(make_folder(tmp_path / "vision"))}
     (tmp_path / "run").mkdir()
     engine = write_run(tmp_path / "run", **changes)
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "hf")]) == 0
@@ -333,6 +330,11 @@ def test_mistakes_are_told(exported: Exported, tmp_path: Path, capsys: pytest.Ca
 
     with pytest.raises(UserError, match="reads pictures as codes"):
         config_of(tmp_path)
+    (tmp_path / "run").mkdir()
+    write_run(tmp_path / "run", **{"stem": "crops", "crops.folder": str(make_folder(tmp_path / "vision"))})
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "hf")]) == 2
+    assert "a vision model in a folder of its own" in capsys.readouterr().err
+    assert not (tmp_path / "hf").exists()
 
 
 @pytest.mark.parametrize("first", ["m6", "transformers"])
