@@ -48,8 +48,8 @@ def config_of(run: Path) -> M6Config:
     size = ModelConfig.read(recipe, section="model")
     if size.stem == "crops":
         raise UserError(
-            f"{run}: its model reads pictures by a vision model in a folder of its own (model.stem), which a Hugging Face"
-            " folder does not hold; --form weights writes the weights alone"
+            f"{run}: its model reads pictures by a vision model in a folder of its own (model.stem), which a Hugging"
+            " Face folder does not hold; --form weights writes the weights alone"
         )
     codes = VQGANConfig.read(recipe, section="vqgan.model")
     return M6Config(
