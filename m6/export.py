@@ -1,11 +1,13 @@
-"""`m6 export`: the weights of a trained run in one folder of safetensors, as Hugging Face's tools lay them out.
+"""`m6 export`: a trained run as a folder that transformers reads, as ONNX, or its weights alone.
 
 In: a run folder, of which a training has written a checkpoint, by any number of ranks. Out: a folder with the weights,
-whole, in one file or in several with an index; the resolved config; the tokenizer; and state.json with the hashes.
+whole, in one file or in several with an index; all that transformers needs beside them; the resolved recipe; and
+state.json with the hashes.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Sequence
@@ -16,15 +18,20 @@ from m6.config import UserError, nearest
 from m6.run import sync_folder, write_atomic
 
 HELP = """\
-m6 export RUN --out FOLDER [--step N] [--shard-gib X]: the weights of a run as one folder of safetensors.
+m6 export RUN --out FOLDER [--form FORM] [--step N] [--shard-gib X]: a run as a folder that others read.
 
 RUN is a run folder, pretrained or finetuned, that has a checkpoint; it may still be training.
   --out FOLDER   a folder that is not there yet
+  --form FORM    huggingface (by default): all that transformers reads; onnx: that, and model.onnx, held against the
+                 model; weights: no more than the weights, which needs no transformers
   --step N       the checkpoint of this update, by default the newest
   --shard-gib X  most GiB of a file (5); what needs more than one gets model.safetensors.index.json
 
-FOLDER then holds model.safetensors, or model-00001-of-0000N.safetensors; config.json, the resolved recipe;
-tokenizer.json; and state.json, the step and the SHA-256 of the weights. One file at a time is in memory."""
+FOLDER then holds model.safetensors, or model-00001-of-0000N.safetensors; recipe.json, the resolved recipe;
+tokenizer.json; state.json, the step and the SHA-256 of the weights; and, unless weights alone are wanted, config.json,
+generation_config.json, the processor, and README.md, the model card. After `import m6`, the Auto classes of
+transformers read it. One file of weights at a time is in memory, of ONNX all."""
+FORMS = ("huggingface", "onnx", "weights")
 GIB = 2**30
 
 
@@ -32,28 +39,41 @@ def export(words: Sequence[str]) -> str:
     """What the words of the command line ask for; returns a line about it. UserError for whatever is wrong with them,
     with the run or with the folder."""
     alone, given = flags.split(words)
-    known = ("out", "step", "shard_gib")
+    known = ("out", "form", "step", "shard_gib")
     for name in given:
         if name not in known:
             raise UserError(f"--{name.replace('_', '-')}: no such flag{nearest(name, known)}")
     if len(alone) != 1 or "out" not in given:
         raise UserError("m6 export takes a run folder and --out FOLDER; see `m6 export --help`")
     run, out = Path(alone[0]), Path(given["out"])
+    form = given.get("form", FORMS[0])
+    if form not in FORMS:
+        raise UserError(f"--form: {form!r} is none of {', '.join(FORMS)}{nearest(form, FORMS)}")
     most = _gib(given.get("shard_gib", "5"))
     checkpoint = _checkpoint(run, given.get("step"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: not empty; give --out a folder that is not there yet")
-    beside = {"config.json": run / "config.json", "tokenizer.json": run / "tokenizer" / "tokenizer.json"}
-    for path in beside.values():
+    for path in (run / "config.json", run / "tokenizer" / "tokenizer.json"):
         if not path.is_file():
             raise UserError(f"{path}: missing; {run} is no whole run folder")
+    _check_packages(form)
     from m6.train.ended import warn
 
     warn(run)
-    return _write(checkpoint, out, most, beside)
+    return _write(checkpoint, out, most, run, form)
 
 
-def _write(checkpoint: Path, out: Path, most: int, beside: dict[str, Path]) -> str:
+def _check_packages(form: str) -> None:
+    needed = {"weights": (), "huggingface": ("transformers",), "onnx": ("transformers", "onnxscript", "onnxruntime")}
+    for name in needed[form]:
+        if importlib.util.find_spec(name) is None:
+            extra = "huggingface" if name == "transformers" else "onnx"
+            raise UserError(
+                f"--form {form} needs {name}: pip install 'open-m6[{extra}]', or take --form weights, which needs none"
+            )
+
+
+def _write(checkpoint: Path, out: Path, most: int, run: Path, form: str) -> str:
     from m6.model.export import export_weights
 
     out = out.absolute()
@@ -62,8 +82,8 @@ def _write(checkpoint: Path, out: Path, most: int, beside: dict[str, Path]) -> s
     temporary.mkdir(parents=True)
     try:
         exported = export_weights(checkpoint, temporary, most)
-        for name, path in beside.items():
-            write_atomic(temporary / name, path.read_bytes())
+        write_atomic(temporary / "recipe.json", (run / "config.json").read_bytes())
+        told = _beside(run, temporary, form)
         os.replace(temporary, out)
     except FileNotFoundError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -77,8 +97,23 @@ def _write(checkpoint: Path, out: Path, most: int, beside: dict[str, Path]) -> s
     sync_folder(out.parent)
     return (
         f"{out}: {exported.tensors:,} tensors of update {exported.step:,}, {exported.size / GIB:.2f} GiB in"
-        f" {exported.files} file{'s' if exported.files > 1 else ''}"
+        f" {exported.files} file{'s' if exported.files > 1 else ''}{told}"
     )
+
+
+def _beside(run: Path, folder: Path, form: str) -> str:
+    """Writes what stands beside the weights; returns what there is to tell of it."""
+    if form == "weights":
+        write_atomic(folder / "tokenizer.json", (run / "tokenizer" / "tokenizer.json").read_bytes())
+        return ""
+    from m6.interop.folder import write_beside
+
+    write_beside(run, folder)
+    if form == "huggingface":
+        return ""
+    from m6.interop.onnx import export_onnx
+
+    return f"; model.onnx differs from it by {export_onnx(folder):.1e} at most"
 
 
 def _checkpoint(run: Path, step: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""`m6 export`: the same weights in one folder, in one file or several, and mistakes in one line."""
+"""`m6 export --form weights`: the same weights in one folder, in one file or several, and mistakes in one line."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def run(tmp_path: Path) -> Path:
 
 def test_one_file_with_what_is_beside_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert main(["export", str(run), "--out", str(out)]) == 0
+    assert main(["export", str(run), "--out", str(out), "--form", "weights"]) == 0
     said = capsys.readouterr()
     assert said.out == f"{out}: 9 tensors of update 2, 0.00 GiB in 1 file\n"
     steps = LoopConfig().num_steps
     assert said.err == f"m6: {run}: its pretrain has not ended; this is step 2 of {steps}\n"
-    assert {path.name for path in out.iterdir()} == {"model.safetensors", "config.json", "tokenizer.json", "state.json"}
-    assert (out / "config.json").read_text() == '{"seed": 3}'
+    assert {path.name for path in out.iterdir()} == {"model.safetensors", "recipe.json", "tokenizer.json", "state.json"}
+    assert (out / "recipe.json").read_text() == '{"seed": 3}'
     assert (out / "tokenizer.json").read_text() == '{"model": {}}'
     expected = {name: tensor + 1 for name, tensor in make_model().state_dict().items()}
     found = load_file(out / "model.safetensors")
@@ -60,7 +60,10 @@ def test_one_file_with_what_is_beside_it(run: Path, tmp_path: Path, capsys: pyte
 
 def test_several_files_with_an_index(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert main(["export", str(run), f"--out={out}", "--step", "1", "--shard-gib", str(600 / 2**30)]) == 0
+    assert (
+        main(["export", str(run), f"--out={out}", "--form", "weights", "--step", "1", "--shard-gib", str(600 / 2**30)])
+        == 0
+    )
     index = json.loads((out / "model.safetensors.index.json").read_text())
     expected = make_model().state_dict()
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in expected.values())
@@ -77,7 +80,7 @@ def test_several_files_with_an_index(run: Path, tmp_path: Path) -> None:
 
 def test_an_exported_folder_is_loaded_and_verified(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    main(["export", str(run), "--out", str(out), "--shard-gib", "0.0000001"])
+    main(["export", str(run), "--out", str(out), "--form", "weights", "--shard-gib", "0.0000001"])
     model = make_model()
     load_weights(out, model)
     expected = {name: tensor + 1 for name, tensor in make_model().state_dict().items()}
@@ -98,6 +101,13 @@ def test_mistakes_are_one_line_and_leave_nothing(run: Path, tmp_path: Path, caps
         (str(run), "--out", out, "--stpe", "1"): "--stpe: no such flag, did you mean 'step'?",
         (str(run), "--out", out, "--step", "3"): "--step: no checkpoint of update 3; there are 1, 2",
         (str(run), "--out", out, "--shard-gib", "0"): "--shard-gib: '0' is not a number above 0",
+        (
+            str(run),
+            "--out",
+            out,
+            "--form",
+            "onxx",
+        ): "--form: 'onxx' is none of huggingface, onnx, weights, did you mean 'onnx'?",
         (str(run), "--out", out, "--shard-gib", "x"): "--shard-gib: 'x' is not a number above 0",
         (str(run), "--out", str(full)): "full: not empty; give --out a folder that is not there yet",
         (str(tmp_path / "no"), "--out", out): "no: no run folder (no config.json)",
@@ -110,7 +120,7 @@ def test_mistakes_are_one_line_and_leave_nothing(run: Path, tmp_path: Path, caps
         assert told.count("\n") == 1
     (path,) = (checkpoints(run / "pretrain")[-1] / "model").iterdir()
     path.write_bytes(path.read_bytes()[:-1])
-    assert main(["export", str(run), "--out", out]) == 2
+    assert main(["export", str(run), "--out", out, "--form", "weights"]) == 2
     assert "missing, cut short or altered" in capsys.readouterr().err
     assert not Path(out).exists()
     assert not list(tmp_path.glob(".out*"))
