@@ -110,14 +110,14 @@ class M6ForConditionalGeneration(PreTrainedModel, GenerationMixin):
             raise ValueError("M6 takes a cache that grows, such as DynamicCache")
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
-        place, causal = lay_out(input_ids, visible[:, past:], self.patch_grid)
+        place, causal, branch = lay_out(input_ids, visible[:, past:], self.patch_grid)
         caches: Any = None
         if past_key_values is not None:
             caches = [LayerCache(past_key_values, layer) for layer in range(len(self.model.blocks))]
         hidden = self.model(
             input_ids,
             place if positions is None else positions,
-            mask(visible, causal, past),
+            mask(visible, causal, branch, past),
             *self._pictures(input_ids, pixel_values),
             caches=caches,
             real=visible[:, past:],

@@ -20,13 +20,12 @@ from m6.cli import main
 from m6.config import UserError
 from m6.data.objectives import question_prompt
 from m6.data.packing import pack
-from m6.data.sample import Branch, Sample
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.prefill import Prefix
 from m6.generate.segments import RunSegments
 from m6.model.masks import boolean_mask
-from tests.unit.generate.small_engine import next_logits
+from tests.unit.generate.small_engine import as_trained, next_logits
 from tests.unit.interop.small_run import write_pictures, write_run
 from tests.unit.vision_models import make_folder
 
@@ -118,8 +117,7 @@ def test_every_kind_of_model_is_read_as_it_is(changes: dict[str, Any], tmp_path:
     pixels = RunSegments(engine, tmp_path / "run").pixels(path.read_bytes())
     inputs = processor(images=[str(path)] * 2, text=[QUESTION, "这是什么？"], suffix=["猫", "一只猫"])
     logits = model(**inputs).logits
-    prefix: Prefix = (engine.picture(pixels), engine.text("这是什么？"))
-    sample = Sample("", (), (Branch("x", prefix, engine.text("一只猫")),))
+    sample = as_trained((engine.picture(pixels), engine.text("这是什么？")), engine.text("一只猫"))
     batch = pack([sample], engine.vocabulary, engine.model.config.patch_grid, 0)
     mask = boolean_mask(batch.sample, batch.branch, batch.causal)
     hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at)[0]
