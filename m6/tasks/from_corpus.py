@@ -81,8 +81,11 @@ def write_tasks(corpus: Path, out: Path) -> dict[str, dict[str, int]]:
     readme = out / "README.md"
     if out.exists() and any(out.iterdir()) and not (readme.is_file() and readme.read_text("utf-8").startswith(TITLE)):
         raise UserError(f"{out}: not empty and not a folder of task files; give another --out")
-    (out / "pictures").mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     write_atomic(readme, f"{TITLE}\n\nUnfinished: the same `m6 tasks` writes them anew.\n")
+    for old in out.glob("*/*.jsonl"):  # a split that is not written any more would be read as one of these
+        old.unlink()
+    (out / "pictures").mkdir(exist_ok=True)
     documents = [from_row(shards[row]) for row in range(len(shards))]
     leaked = leaks(documents)
     kept = [each for each in documents if each["id"] not in leaked]

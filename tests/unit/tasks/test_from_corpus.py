@@ -96,7 +96,10 @@ def test_what_was_stopped_in_the_middle_is_written_anew(
         with pytest.raises(KeyboardInterrupt):
             write_tasks(corpus, out)
     assert "Unfinished" in (out / "README.md").read_text()
+    (out / "poems").mkdir(exist_ok=True)
+    (out / "poems" / "test-old.jsonl").touch()
     write_tasks(corpus, out)
+    assert not (out / "poems" / "test-old.jsonl").exists()
     assert (out / "README.md").read_text() == (files / "README.md").read_text()
 
 
