@@ -10,7 +10,8 @@ train nothing. All answer the same held-out examples.
 
 Each that trains does so for M minutes, and the peer once more for M and what RUN's pretraining took (`--pretraining
 MINUTES`), if that is told. Seconds of the updates count; what finds out how many fill the time (ours), or which rate is
-best (the peer's), does not. Ours keeps the rates that finetuning has by default, with and without pretraining.
+best (the peer's, of three that each have the whole time), does not. Ours keeps the rates that finetuning has by
+default, with and without pretraining.
 
 Poems are written freely by all, since no peer has a grammar of their forms; `m6_form` is the same as `m6` held to
 the form, as `m6 generate` holds it.
@@ -60,11 +61,11 @@ from m6.tokenizer.text import TextTokenizer
 from m6.train.config import TaskEvaluation
 from m6.train.task_evaluation import Examined, Scores, answered, baselines, told
 
-TRIED = 20
-"""Updates by which it is found out how many fill the minutes; the first half warms up."""
+TRIED = 40
+"""Updates by which it is found out how many fill the minutes; the first ten warm up."""
 WITHIN = 0.05
 """Share of the minutes by which a training may take less or more."""
-TRAININGS = 3
+TRAININGS = 2
 """How often it is trained anew by what the one before has told of the speed, at the most."""
 SMOKE_MINUTES = 0.01
 SEEN = ("visual_question_answering", "captioning")
@@ -118,7 +119,8 @@ class Course:
         """Of each training."""
         own = 2 + len(self.given.also) + (self.task in SEEN)
         longer = [self.given.minutes + self.given.pretraining] if self.given.pretraining else []
-        return [self.given.minutes] * own + ([self.given.minutes, *longer] if self.python else [])
+        peers = [3 * minutes for minutes in (self.given.minutes, *longer)]  # at three rates
+        return [self.given.minutes] * own + (peers if self.python else [])
 
     def systems(self) -> Iterator[tuple[str, Callable[[], Measured]]]:
         """Each that is trained by its name, and what trains and measures it."""
@@ -180,12 +182,12 @@ class Course:
         flags = [*flags, *self.room(run)]
         name = digest_of({**self.trained_on, "weights": weights_key(run), "flags": flags})
         wanted = 60 * self.given.minutes
-        few = TRIED // 2 if self.given.smoke else TRIED
+        few = 10 if self.given.smoke else TRIED
         tried = self.finetuned(run, self.folder / f"m6-{name}-tried", few, flags)
         if self.given.smoke:
             return tried, seconds_of(tried)
-        last, before = read_metrics(tried / "finetune" / "metrics.jsonl")[-1:-3:-1]
-        each = last["seconds"] / (last["step"] - before["step"])
+        warm, *rest = read_metrics(tried / "finetune" / "metrics.jsonl")
+        each = sum(row["seconds"] for row in rest) / (rest[-1]["step"] - warm["step"])
         found: list[tuple[float, Path]] = []
         while len(found) < TRAININGS and not (found and abs(found[-1][0] / wanted - 1) <= WITHIN):
             steps = max(1, round(wanted / each))

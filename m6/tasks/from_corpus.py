@@ -26,7 +26,7 @@ from m6.config import UserError
 from m6.corpus.document import Document, from_row
 from m6.run import progress, write_atomic
 from m6.shards import Shards
-from m6.tasks.leaks import is_thing, leaks
+from m6.tasks.leaks import is_thing, leaks, near_texts
 
 NEGATIVES = 3
 TITLE = "# Task files"
@@ -98,6 +98,9 @@ def write_tasks(corpus: Path, out: Path) -> dict[str, dict[str, int]]:
                     records[task][name].append(record)
     for name, found in records["question_answering"].items():
         records["question_answering"][name] = _one_a_question(found)
+    alike = 0
+    for task, field in TEXTS.items():
+        alike += _leave_out_alike(records[task], field)
     counts, lines = {}, []
     for task, splits in records.items():
         (out / task).mkdir(exist_ok=True)
@@ -106,7 +109,7 @@ def write_tasks(corpus: Path, out: Path) -> dict[str, dict[str, int]]:
             text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found)
             write_atomic(out / task / f"{name}.jsonl", text)
             lines.append(f"| {task} | {name} | {len(found):,} | `{hashlib.sha256(text.encode()).hexdigest()[:16]}` |")
-    write_atomic(readme, _readme(lines, leaked))
+    write_atomic(readme, _readme(lines, len(leaked), alike))
     return counts
 
 
@@ -178,6 +181,23 @@ MAKERS: dict[str, Maker] = {
     "classification": _classification,
 }
 
+TEXTS = {"product_description": "description", "classification": "text"}
+"""Tasks that are about the texts of pictures, and the field of the text. Many pictures rightly have one text, so that
+these are compared where they are asked for, and not document by document."""
+
+
+def _leave_out_alike(splits: dict[str, list[Record]], field: str) -> int:
+    """Leaves held-out records out whose text nearly equals a trained one, and splits of which nothing is left; returns
+    how many texts that were."""
+    trained = [record[field] for record in splits.get("train", ())]
+    held = list(dict.fromkeys(record[field] for name, found in splits.items() if name != "train" for record in found))
+    alike = {held[index] for index in near_texts(held, trained)} | (set(held) & set(trained))
+    for name in splits.keys() - {"train"}:
+        splits[name] = [record for record in splits[name] if record[field] not in alike]
+        if not splits[name]:
+            del splits[name]
+    return len(alike)
+
 
 def _one_a_question(records: Sequence[Record]) -> list[Record]:
     """Records of one question as one, with all right answers."""
@@ -221,13 +241,13 @@ def _unseen(document: Document) -> str:
     return document["attributes"].get("unseen") or ("concept" if is_thing(document) else "")
 
 
-def _readme(lines: list[str], leaked: set[str]) -> str:
+def _readme(lines: list[str], leaked: int, alike: int) -> str:
     return "\n".join(
         [
             TITLE,
             "",
-            f"Made by `m6 tasks` out of a corpus. {len(leaked):,} held-out documents were left out, since they nearly",
-            "equal what was trained on.",
+            f"Made by `m6 tasks` out of a corpus. {leaked:,} held-out documents and {alike:,} texts of pictures",
+            "were left out, since they nearly equal what was trained on.",
             "",
             "| task | file | records | sha256 |",
             "| --- | --- | --- | --- |",

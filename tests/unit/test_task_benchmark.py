@@ -83,7 +83,7 @@ def train(given: argparse.Namespace, seed: int = 0, *flags: str) -> tuple[Path, 
 def test_a_training_takes_the_minutes_that_are_asked_for(given: argparse.Namespace, trainings: list[int]) -> None:
     """The trial was twice as fast as the training is, which is therefore made anew at the speed that it had."""
     _, seconds = train(given)
-    assert trainings == [20, 240, 120]
+    assert trainings == [40, 240, 120]
     assert seconds == 60
 
 

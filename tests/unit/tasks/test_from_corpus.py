@@ -161,6 +161,10 @@ def test_no_text_of_a_task_stands_in_training(tmp_path: Path) -> None:
             attributes=attributes,
         )  # fmt: skip
 
+    def shown(split: str, side: int, text: str) -> Document:
+        image = Image(bytes=drawn(side), width=40, height=40, offset=0)
+        return make_document("shop_icons", text, title="标", group=text, split=split, images=[image])
+
     texts = ["猫。家畜、鱼", "猫。家畜", "狗。鱼、家畜", "牛。角", "羊。毛", "马。尾"]
     documents = [
         asked("train", "积谗磨骨", "指不断的毁谤能使人毁灭。"),
@@ -168,6 +172,9 @@ def test_no_text_of_a_task_stands_in_training(tmp_path: Path) -> None:
         asked("heldout", "伸脖子", "送死"), asked("heldout", "伸脖子", "自己找死"), asked("train", "吃砒霜", "送死"),
         *(thing("train", side, text, text[2:].split("、")) for side, text in enumerate(texts)),
         thing("heldout", 9, "猫。鱼", ["鱼", "家畜"], "picture"),
+        thing("heldout", 10, "兔。角", ["家畜", "鱼", "肉"], "picture"),
+        shown("train", 11, "联系人、电话、地址"), shown("heldout", 12, "联系人、电话、地址、人"),
+        shown("heldout", 13, "加速、超音速"),
     ]  # fmt: skip
     assert leaks(documents) == {documents[1]["id"]}
     rows = [{**each, "attributes": list(each["attributes"].items())} for each in documents]
@@ -178,6 +185,9 @@ def test_no_text_of_a_task_stands_in_training(tmp_path: Path) -> None:
     assert [records(out, "question_answering", name) for name in held] == [
         [{"question": "成语“伸脖子”是什么意思？", "answers": ["送死", "自己找死"]}]
     ]
+    sold = [row for path in out.glob("product_description/*.jsonl") if path.stem != "train"
+            for row in records(out, "product_description", path.stem)]  # fmt: skip
+    assert {row["description"] for row in sold} == {"加速、超音速"}
     assert [path.stem for path in out.glob("classification/*.jsonl")] == ["train"]
     assert [row["text"] for row in records(out, "classification", "train")] == ["家畜、鱼", "家畜", "角", "毛", "尾"]
     for row in records(out, "matching", "train"):
