@@ -79,10 +79,10 @@ def main(words: Sequence[str] | None = None) -> int:
         check(given)
         if not 0.01 <= given.share <= 1:
             raise UserError(f"benchmarks: --share {given.share} is no share of the updates, it takes 0.01 to 1")
+        arms = chosen(given.only, WITHOUT)
         for stage in ("corpus", "tokenizer"):
             if read_done(given.source, stage) is None:
                 raise UserError(f"benchmarks: {given.source} has no finished {stage}; make it with `m6 {stage} tasks`")
-        arms = chosen(given.only, WITHOUT)
         for arm in arms:
             pretrain(given.source, given.out / arm, arm, given.share)
     except UserError as error:

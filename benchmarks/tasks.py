@@ -17,15 +17,7 @@ Poems are written freely by all, since no peer has a grammar of their forms; `m6
 the form, as `m6 generate` holds it.
 
 `--also` adds runs that are finetuned like RUN, such as those that show what an objective brings: the same recipe
-pretrained without it, on the same corpus and vocabulary. Its place is that of an entry of `pretrain.data.mixture` in
-`m6/recipes/tasks.py`: 32 are the poems, which are left out by
-
-    mkdir runs/no-poems && ln -s ../tasks/corpus ../tasks/tokenizer ../tasks/vqgan runs/no-poems/
-    m6 pretrain tasks --out runs/no-poems --pretrain.data.mixture.32.samples 0
-    python -m benchmarks.tasks --run runs/tasks --data runs/tasks-data --also no_poems=runs/no-poems
-
-and an objective that shares its pictures with others by what is left of them, for matching with N from 1 to 10
-`--pretrain.data.mixture.N.objectives '{"captioning": 2.0}'`.
+pretrained without it, on the same corpus and vocabulary, as `benchmarks.task_objectives` makes them.
 
 Trainings are kept in `--work` by all that decides them (weights of the run, data, minutes, seed, flags); rows are
 written after each task. So what was stopped goes on when it is called again, and what has changed is made anew. After a

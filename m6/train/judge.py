@@ -24,18 +24,17 @@ from m6.corpus.sources import scenes
 from m6.generate.engine import Engine
 from m6.run import progress
 
-WINDOW = 40  # side of what it sees of a place, pixels: a thing at its largest, wherever it may lie
+SEEN = 40  # a window's side as the classifier sees it
 BATCH = 64
 SEED = 977  # far from the seeds of corpora
 MOST_INK = 0.02  # mean darkness outside of all windows, at the most
-CLASSES = (*scenes.THINGS, *(f"{hue}的{name}" for name in scenes.DYEABLE.values() for hue in scenes.HUES))
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What should stand where: classes, and the middles of their places (column, row), pixels."""
+    """What should stand where: captions of the things, and the middles of their places (column, row), pixels."""
 
-    things: tuple[int, ...]
+    things: tuple[str, ...]
     middles: tuple[tuple[int, int], ...]
 
 
@@ -43,7 +42,7 @@ def expected(things: Sequence[str], upright: bool, size: int) -> Expected:
     """The captions of the things of a scene, in the order of its layout."""
     middles = [(round(column * size), round(row * size)) for column, row in scenes.SLOTS[len(things)]]
     return Expected(
-        tuple(CLASSES.index(thing) for thing in things),
+        tuple(things),
         tuple((row, column) if upright else (column, row) for column, row in middles),
     )
 
@@ -54,16 +53,21 @@ def expected_of(document: Document, size: int) -> Expected:
     return expected(attributes["things"].split("\n"), attributes["place"] == "above", size)
 
 
-def windows(picture: np.ndarray, middles: Sequence[tuple[int, int]]) -> np.ndarray:
-    """What is seen of a picture [S, S, 3] at each place: [n, WINDOW, WINDOW, 3]; beyond the edge it is white."""
-    half = WINDOW // 2
+def window_of(config: ScenesConfig) -> int:
+    """Side of what is looked at of a place, pixels: a thing at its largest, wherever it may lie."""
+    return max(config.sides) + 2 * config.jitter + config.raster // 2
+
+
+def windows(picture: np.ndarray, middles: Sequence[tuple[int, int]], window: int) -> np.ndarray:
+    """What is seen of a picture [S, S, 3] at each place: [n, window, window, 3]; beyond the edge it is white."""
+    half = window // 2
     wide = np.pad(picture, ((half, half), (half, half), (0, 0)), constant_values=255)
-    return np.stack([wide[row : row + WINDOW, column : column + WINDOW] for column, row in middles])
+    return np.stack([wide[row : row + window, column : column + window] for column, row in middles])
 
 
-def ink_elsewhere(picture: np.ndarray, middles: Sequence[tuple[int, int]]) -> float:
+def ink_elsewhere(picture: np.ndarray, middles: Sequence[tuple[int, int]], window: int) -> float:
     """Mean darkness (0 to 1) of a picture outside of all windows."""
-    half = WINDOW // 2
+    half = window // 2
     outside = np.ones(picture.shape[:2], bool)
     for column, row in middles:
         outside[max(0, row - half) : row + half, max(0, column - half) : column + half] = False
@@ -71,19 +75,22 @@ def ink_elsewhere(picture: np.ndarray, middles: Sequence[tuple[int, int]]) -> fl
 
 
 class Judge(nn.Module):
-    """Windows [B, 3, WINDOW, WINDOW] in -1 to 1 -> logits [B, len(CLASSES)]."""
+    """Windows [B, 3, window, window] in -1 to 1 -> logits [B, len(classes)] of the things that such scenes show."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: ScenesConfig) -> None:
         super().__init__()
+        self.window = window_of(config)
+        dyed = (f"{hue}的{name}" for name in scenes.dyeable(config) for hue in scenes.HUES)
+        self.classes = (*scenes.THINGS, *dyed)
         widths = (3, 32, 64, 128)
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.BatchNorm2d(wide), nn.ReLU()]
-        self.see = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * (WINDOW // 8) ** 2, 256), nn.ReLU())
-        self.say = nn.Linear(256, len(CLASSES))
+        self.see = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * (SEEN // 8) ** 2, 256), nn.ReLU())
+        self.say = nn.Linear(256, len(self.classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.say(self.see(images))
+        return self.say(self.see(F.interpolate(images, (SEEN, SEEN), mode="area")))
 
     @torch.no_grad()
     def right(self, pictures: np.ndarray, wanted: Sequence[Expected]) -> list[bool]:
@@ -91,8 +98,9 @@ class Judge(nn.Module):
         self.eval()
         verdicts = []
         for picture, scene in zip(pictures, wanted, strict=True):
-            said = self(to_images(windows(picture, scene.middles))).argmax(-1).tolist()
-            verdicts.append(tuple(said) == scene.things and ink_elsewhere(picture, scene.middles) <= MOST_INK)
+            best = self(to_images(windows(picture, scene.middles, self.window))).argmax(-1).tolist()
+            ink = ink_elsewhere(picture, scene.middles, self.window)
+            verdicts.append(tuple(self.classes[thing] for thing in best) == scene.things and ink <= MOST_INK)
         return verdicts
 
 
@@ -122,10 +130,12 @@ def train_judge(engine: Engine, config: ScenesConfig, num_scenes: int, num_steps
     codes = [engine.encode_pictures(part) for part in np.array_split(pictures[third], max(1, num_scenes // 192))]
     restored = np.concatenate([engine.decode_codes(grid) for grid in codes])
     everything, scenes_of = [*pictures, *restored], [*wanted, *wanted[third]]
-    seen = np.concatenate([windows(p, scene.middles) for p, scene in zip(everything, scenes_of, strict=True)])
-    truth = np.array([thing for scene in scenes_of for thing in scene.things])
     torch.manual_seed(SEED)
-    judge = Judge()
+    judge = Judge(config)
+    seen = np.concatenate(
+        [windows(p, scene.middles, judge.window) for p, scene in zip(everything, scenes_of, strict=True)]
+    )
+    truth = np.array([judge.classes.index(thing) for scene in scenes_of for thing in scene.things])
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=num_steps)
     rng = np.random.default_rng(SEED)

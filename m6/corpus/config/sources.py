@@ -5,9 +5,9 @@ The class of a kind `x` says how `m6/corpus/sources/x.py` reads, and which rules
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from m6.config import Config
 from m6.corpus.config.images import ImageRules
@@ -85,6 +85,27 @@ class PoemsConfig(SourceConfig):
     """A poem may be called 风 or 月."""
 
 
+class SceneShares(Config):
+    """Kinds of scenes, by how many there are of each beside the others."""
+
+    pair: float = Field(0.45, ge=0)
+    """Two things, side by side or one above the other."""
+    count: float = Field(0.2, ge=0)
+    """One to four of a thing."""
+    colour: float = Field(0.1, ge=0)
+    """A thing in some hue."""
+    colour_pair: float = Field(0.25, ge=0)
+    """Two of those."""
+    triple: float = Field(0, ge=0)
+    """Three things."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("all are 0, so there are no scenes; give one of them more than 0")
+        return self
+
+
 class ScenesConfig(SourceConfig):
     """Scenes made of bundled pictures: how many, and how freely things lie in them."""
 
@@ -104,6 +125,10 @@ class ScenesConfig(SourceConfig):
     """Things start at multiples of this many pixels; 1 is anywhere."""
     heldout_share: float = Field(0.15, ge=0, le=1)
     """Share of the combinations that only held-out scenes show."""
+    shares: SceneShares = SceneShares()
+    """How many scenes there are of a kind, beside the others."""
+    dyed: int = Field(10, ge=2, le=30)
+    """Things that scenes show in several hues."""
     text: TextRules = TextRules(shortest_title=1, shortest_text=1)
     """The captions are made, not found: 一个梨."""
     images: ImageRules = ImageRules(fewest_pixels=1)

@@ -2,8 +2,8 @@
 
 A small model that has seen a few hundred pictures remembers them; one that has seen combinations learns what they are
 made of. Each scene lays one to four real pictures on a white square: two things side by side or one above the other,
-a number of one thing, or things whose hue has been changed. Wherever scenes are shown they are called what they are:
-real pictures, synthetic layout.
+three things, a number of one thing, or things whose hue has been changed. Wherever scenes are shown they are called
+what they are: real pictures, synthetic layout.
 
 What is held out is a combination, never a picture: some pairs of things, some numbers of a thing and some hues of a
 thing occur only in held-out scenes. Scene `i` is a pure function of (seed, i), so scenes are made in any order.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -46,12 +47,35 @@ DYEABLE = {
     "红灯笼": "灯笼",
     "郁金香": "花",
     "椅子": "椅子",
+    "星星": "星星",
+    "牛仔裤": "裤子",
+    "围巾": "围巾",
+    "茶壶": "茶壶",
+    "手提包": "提包",
+    "蝴蝶结": "蝴蝶结",
+    "门": "门",
+    "书包": "书包",
+    "钱包": "钱包",
+    "伞": "雨伞",
+    "女靴": "靴子",
+    "鸭舌帽": "帽子",
+    "图钉": "图钉",
+    "灯笼椒": "甜椒",
+    "拳击手套": "拳套",
+    "马": "马",
+    "龟": "乌龟",
+    "皇冠": "皇冠",
+    "折扇": "扇子",
+    "羽毛": "羽毛",
 }
-"""Pictures of mostly one hue, which can be dyed, and what a scene calls them."""
+"""Pictures of mostly one hue, which can be dyed, and what a scene calls them. `ScenesConfig.dyed` says how many of them
+are used."""
 HUES = {"红色": 0, "橙色": 28, "黄色": 50, "绿色": 120, "蓝色": 215, "紫色": 285}
 """Hues by name, degrees."""
 NUMBERS = {0: "没有", 1: "一个", 2: "两个", 3: "三个", 4: "四个"}
 PLACES = {"beside": ("左边", "右边"), "above": ("上面", "下面")}
+CORNERS = ("左上", "右上", "下面")
+"""Places of three things."""
 
 SLOTS: dict[int, tuple[tuple[float, float], ...]] = {
     1: ((0.5, 0.5),),
@@ -125,7 +149,7 @@ def _pair(rng: np.random.Generator, things: list[Thing], kind: str, group: str, 
     return Scene(kind, tuple(things), group, text, tuple(questions), unfitting, upright)
 
 
-def plain_pair(rng: np.random.Generator) -> Scene:
+def plain_pair(rng: np.random.Generator, config: ScenesConfig) -> Scene:
     """Two different things; the combination is the unordered pair."""
     first, second = (THINGS[i] for i in rng.choice(len(THINGS), 2, replace=False))
     return _pair(rng, [Thing(first, first), Thing(second, second)], "pair", _pair_name(first, second), list(THINGS))
@@ -135,7 +159,29 @@ def _pair_name(first: str, second: str) -> str:
     return "pair:" + "+".join(sorted((first, second)))
 
 
-def number(rng: np.random.Generator) -> Scene:
+def triple(rng: np.random.Generator, config: ScenesConfig) -> Scene:
+    """Three different things; it is held out if any two of them are a held-out pair."""
+    names = [THINGS[i] for i in rng.choice(len(THINGS), 3, replace=False)]
+    group = "|".join(_pair_name(a, b) for a, b in itertools.combinations(names, 2))
+    wrong = _other(rng, list(THINGS), set(names))
+    questions = [
+        Question(kind="what", question=f"{where}是什么？", answer=a) for where, a in zip(CORNERS, names, strict=True)
+    ]
+    questions += [
+        Question(kind="where", question=f"{a}在哪边？", answer=where) for where, a in zip(CORNERS, names, strict=True)
+    ]
+    questions += [_count(names[int(rng.integers(3))], 1), _count(wrong, 0)]
+    a, b, c = names
+    unfitting = tuple(_corners(others) for others in ([b, a, c], [a, c, b], [wrong, b, c], [a, b, wrong]))
+    things = tuple(Thing(name, name) for name in names)
+    return Scene("triple", things, group, _corners(names), tuple(questions), unfitting)
+
+
+def _corners(names: list[str]) -> str:
+    return "，".join(f"{where}是{name}" for where, name in zip(CORNERS, names, strict=True))
+
+
+def number(rng: np.random.Generator, config: ScenesConfig) -> Scene:
     """One to four of a thing; the combination is the thing and its number."""
     name = THINGS[int(rng.integers(len(THINGS)))]
     count = int(rng.integers(1, 5))
@@ -147,28 +193,33 @@ def number(rng: np.random.Generator) -> Scene:
     return Scene("count", (Thing(name, name),) * count, f"count:{text}", text, questions, unfitting)
 
 
-def _dyed(rng: np.random.Generator) -> Thing:
-    picture = list(DYEABLE)[int(rng.integers(len(DYEABLE)))]
+def _dyed(rng: np.random.Generator, config: ScenesConfig) -> Thing:
+    picture = list(DYEABLE)[int(rng.integers(config.dyed))]
     return Thing(picture, DYEABLE[picture], list(HUES)[int(rng.integers(len(HUES)))])
 
 
-def hue(rng: np.random.Generator) -> Scene:
+def hue(rng: np.random.Generator, config: ScenesConfig) -> Scene:
     """One dyed thing; the combination is the thing and its hue."""
-    thing = _dyed(rng)
+    thing = _dyed(rng, config)
     question = Question(kind="colour", question=f"{thing.name}是什么颜色？", answer=thing.hue)
-    wrong_hue, wrong_name = _other(rng, list(HUES), {thing.hue}), _other(rng, list(DYEABLE.values()), {thing.name})
+    wrong_hue, wrong_name = _other(rng, list(HUES), {thing.hue}), _other(rng, dyeable(config), {thing.name})
     unfitting = (f"{wrong_hue}的{thing.name}", f"{thing.hue}的{wrong_name}")
     return Scene("colour", (thing,), f"colour:{thing.caption}", thing.caption, (question,), unfitting)
 
 
-def hue_pair(rng: np.random.Generator) -> Scene:
+def dyeable(config: ScenesConfig) -> list[str]:
+    """What scenes call the things that they show in several hues."""
+    return list(DYEABLE.values())[: config.dyed]
+
+
+def hue_pair(rng: np.random.Generator, config: ScenesConfig) -> Scene:
     """Two dyed things of different names. Held out if the pair of names is, or the hue of either; never both, so that
     a held-out scene tests one thing that is new."""
-    first = _dyed(rng)
-    second = _dyed(rng)
+    first = _dyed(rng, config)
+    second = _dyed(rng, config)
     while second.name == first.name:
-        second = _dyed(rng)
-    captions = [f"{shade}的{name}" for shade in HUES for name in DYEABLE.values()]
+        second = _dyed(rng, config)
+    captions = [f"{shade}的{name}" for shade in HUES for name in dyeable(config)]
     group = f"{_pair_name(first.name, second.name)}|colour:{first.caption}|colour:{second.caption}"
     scene = _pair(rng, [first, second], "colour_pair", group, captions)
     colours = [
@@ -179,22 +230,23 @@ def hue_pair(rng: np.random.Generator) -> Scene:
     )
 
 
-MAKERS: tuple[tuple[Callable[[np.random.Generator], Scene], float], ...] = (
-    (plain_pair, 0.45),
-    (number, 0.2),
-    (hue, 0.1),
-    (hue_pair, 0.25),
-)
-"""Kinds of scenes and their shares."""
+MAKERS: dict[str, Callable[[np.random.Generator, ScenesConfig], Scene]] = {
+    "pair": plain_pair,
+    "count": number,
+    "colour": hue,
+    "colour_pair": hue_pair,
+    "triple": triple,
+}
+"""Kinds of scenes; `ScenesConfig.shares` says how many of each."""
 
 
 def plan(index: int, split: str, config: ScenesConfig, seed: int) -> tuple[Scene, np.random.Generator]:
     """The scene of that number in a split, and the generator that draws it. Draws again until it fits the split."""
     rng = np.random.default_rng((seed, int(split == "heldout"), index))
-    shares = [share for _, share in MAKERS]
-    make = MAKERS[int(rng.choice(len(MAKERS), p=shares))][0]
+    shares = np.array([getattr(config.shares, kind) for kind in MAKERS])
+    make = list(MAKERS.values())[int(rng.choice(len(MAKERS), p=shares / shares.sum()))]
     while True:
-        scene = make(rng)
+        scene = make(rng, config)
         new = unseen(scene.group, config.heldout_share)
         if len(new) == (split == "heldout"):
             return scene, rng
