@@ -2,9 +2,9 @@
 
     python -m benchmarks.task_objectives runs/tasks --out runs/task-objectives [--share S] [--only NAME ...]
 
-RUN has the corpus and the vocabulary, which all share. Every arm is a run folder of its own under --out, pretrained for
-share S of the recipe's updates; what was stopped goes on, what is done is not done again. The end prints the call of
-`benchmarks.tasks` that finetunes all of them for the same minutes and puts them into one table.
+RUN has the corpus, the vocabulary and the image tokenizer, which all share. Every arm is a run folder of its own under
+--out, pretrained for share S of the recipe's updates; what was stopped goes on, what is done is not done again. The end
+prints the call of `benchmarks.tasks` that finetunes all of them for the same minutes and puts them into one table.
 
 An objective that is left out leaves its pictures and texts to those that stay, so that every arm makes as many updates;
 where none stay the source goes, and a step has fewer tokens. `no_texts` keeps the texts of pictures alone.
@@ -24,6 +24,7 @@ from m6.recipes import tasks
 from m6.recipes.recipe import Recipe
 from m6.run import Run, read_done
 
+SHARED = ("corpus", "tokenizer", "vqgan")
 WITHOUT = {
     "all": (),
     "no_captioning": ("captioning",),
@@ -56,10 +57,9 @@ def pretrain(source: Path, folder: Path, arm: str, share: float) -> None:
         return
     say(f"{arm}: without {', '.join(WITHOUT[arm]) or 'nothing left out'}")
     run = Run.open(folder, recipe(arm, share))
-    for stage in ("corpus", "tokenizer"):
+    for stage in SHARED:
         if not (run.folder / stage).exists():
             (run.folder / stage).symlink_to((source / stage).resolve(), target_is_directory=True)
-    run.finish("vqgan", seconds=0.0)  # pictures are read as pixels, and none are painted
     run_stage("pretrain", folder, recipe(arm, share))
 
 
@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", type=Path, metavar="RUN", help="a run of the recipe tasks with corpus and tokenizer")
+    parser.add_argument("source", type=Path, metavar="RUN", help="a run of the recipe tasks, but for its pretraining")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the trainings stand")
     parser.add_argument("--share", type=float, default=0.25, help="of the recipe's updates (0.25)")
     parser.add_argument("--only", nargs="+", default=(), metavar="ARM", help=", ".join(WITHOUT))
@@ -80,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if not 0.01 <= given.share <= 1:
             raise UserError(f"benchmarks: --share {given.share} is no share of the updates, it takes 0.01 to 1")
         arms = chosen(given.only, WITHOUT)
-        for stage in ("corpus", "tokenizer"):
+        for stage in SHARED:
             if read_done(given.source, stage) is None:
                 raise UserError(f"benchmarks: {given.source} has no finished {stage}; make it with `m6 {stage} tasks`")
         for arm in arms:

@@ -62,6 +62,8 @@ TRAININGS = 2
 SMOKE_MINUTES = 0.01
 SEEN = ("visual_question_answering", "captioning")
 """Tasks that are also tried without their pictures; a choice of texts for no picture is a guess."""
+TASKS = tuple(name for name in SUMMARIES if name != "text_to_image")
+"""Paintings have peers of their own, in `benchmarks.text_to_image`."""
 OURS = ("m6", "m6_scratch", "m6_blind", "m6_form")
 
 
@@ -274,9 +276,9 @@ def program(command: Sequence[object], log: Path, threads: int) -> None:
 def measure(given: argparse.Namespace) -> tuple[list[Row], list[str]]:
     """All rows, and what went wrong with tasks that have none. UserError for a run or data that is not there, before
     anything is trained."""
-    tasks = [name for name in chosen(given.only, SUMMARIES) if (given.data / name).is_dir()]
+    tasks = [name for name in chosen(given.only, TASKS) if (given.data / name).is_dir()]
     if not tasks:
-        raise UserError(f"benchmarks: {given.data} has no folder of a task; it may have {', '.join(SUMMARIES)}")
+        raise UserError(f"benchmarks: {given.data} has no folder of a task; it may have {', '.join(TASKS)}")
     rows = Rows(given.json)
     courses = [Course(given, task, seed) for task in tasks for seed in range(given.seeds)]
     left = [course for course in courses if not rows.of(course.asked)]

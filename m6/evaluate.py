@@ -82,6 +82,9 @@ def _all(folder: Path, wanted: TaskEvaluation, anew: bool) -> Evaluated:
         raise UserError(f"m6 evaluate {folder} --all --task {wanted.task}: take one of them")
     data = Path(wanted.data)
     tasks = [name for name in SUMMARIES if (data / name).is_dir()]
+    if "text_to_image" in tasks and "text_to_image" not in Recipe.read(folder / "config.json").learnt:
+        print("text_to_image: left out, since this run has not learnt to paint", file=sys.stderr, flush=True)
+        tasks.remove("text_to_image")
     if not tasks:
         raise UserError(f"--data {data}: no folder in it has the name of a task ({', '.join(SUMMARIES)})")
     _warn(folder)

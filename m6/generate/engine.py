@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig
 from m6.data.config import DataConfig
+from m6.data.objectives import size_prompt
 from m6.data.packing import pack
 from m6.data.sample import HIDDEN, Codes, Picture, Sample, Text
 from m6.generate.beam import beam_search
@@ -99,6 +100,10 @@ class Engine:
         if self.data.image_input == "pixels":
             return Picture(pixels)
         return Codes(self.encode_pictures(pixels[None])[0])
+
+    def told_size(self, height: int, width: int) -> tuple[Text, ...]:
+        """How the size of a painting, in codes, is told, if the model has learnt that."""
+        return (Text(tuple(self.tokenizer.encode(size_prompt(height, width)))),) if self.data.tell_size else ()
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Of entries of the text vocabulary alone: [.., D] -> [.., V']."""

@@ -19,13 +19,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from m6.config import UserError
-from m6.data.config import DataConfig
 from m6.generate.editing import Edited
 from m6.generate.engine import BATCH, Engine
 from m6.generate.painting import Watch
 from m6.generate.rank import fits
 from m6.generate.sampling import Sampling
 from m6.generate.text_to_image import GUIDANCE, Grid, paint_codes, unfinished
+from m6.recipes.recipe import Recipe
 from m6.run import progress, write_atomic
 
 MOST = 256  # candidates: more are several commands
@@ -114,8 +114,7 @@ def paint(folder: Path, output: Path, prompt: str, **given: Any) -> list[str]:
 
 def check_learnt(folder: Path, wanted: Wanted) -> None:
     """UserError unless the run of a folder has learnt what is wanted of it."""
-    mixture = DataConfig.read(folder / "config.json", section="pretrain.data").mixture
-    learnt = {name for entry in mixture for name, weight in entry.objectives.items() if weight and entry.samples}
+    learnt = Recipe.read(folder / "config.json").learnt
     if wanted.objective not in learnt:
         never = " and never saw image codes" if not learnt & {"text_to_image", "inpainting", "coarse_to_fine"} else ""
         raise UserError(

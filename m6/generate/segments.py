@@ -35,6 +35,7 @@ class RunSegments:
         sources = CorpusConfig.read(folder / "config.json", section="corpus").sources
         self._rules = sources["emoji"].images if "emoji" in sources else ImageRules()
         self._engine = engine
+        self._codes: dict[Encoded, np.ndarray] = {}
 
     def text(self, text: str) -> Text:
         """UserError if the text is longer than the model has been trained to read; it is never cut."""
@@ -43,6 +44,16 @@ class RunSegments:
     def picture(self, at: Encoded) -> Picture | Codes:
         """UserError if there is no picture there that can be read."""
         return self._engine.picture(self.pixels_at(at))
+
+    def codes(self, at: Encoded) -> Codes:
+        """The codes of a picture as it is painted; computed once. UserError if there is none that can be read."""
+        if at not in self._codes:
+            self._codes[at] = self._engine.encode_pictures(np.stack([self.pixels_at(at)]))[0].astype(np.int32)
+        return Codes(self._codes[at])
+
+    def size(self, codes: Codes) -> tuple[Text, ...]:
+        """How the size of a painting is told, if the model has learnt that."""
+        return self._engine.told_size(*codes.grid.shape)
 
     def pixels_at(self, at: Encoded) -> np.ndarray:
         """Pixels [S, S, 3] uint8 of a picture. UserError if there is none there that can be read."""

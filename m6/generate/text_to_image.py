@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from m6.config import UserError
-from m6.data.objectives import size_prompt
-from m6.data.sample import HIDDEN, Codes, Text
+from m6.data.sample import HIDDEN, Codes
 from m6.generate.engine import Engine
 from m6.generate.painting import Watch
 from m6.generate.prefill import Prefix
@@ -63,8 +62,7 @@ def prefixes(
 ) -> tuple[list[Prefix], list[Prefix]]:
     """What stands before each painting, and before its half without the prompt. UserError for a prompt that is too
     long. before: codes that are given, one grid a prompt."""
-    size = size_prompt(*grid)
-    told = (Text(tuple(engine.tokenizer.encode(size))),) if engine.data.tell_size else ()
+    told = engine.told_size(*grid)
     given: list[Prefix] = [(codes,) for codes in before] or [()] * len(prompts)
     texts = [(engine.text(prompt),) if prompt else () for prompt in prompts]
     asked: list[Prefix] = [(*text, *told, *codes) for text, codes in zip(texts, given, strict=True)]

@@ -40,6 +40,13 @@ class Recipe(Config):
     evaluate: EvaluateStage = EvaluateStage()
     """Evaluation."""
 
+    @property
+    def learnt(self) -> set[str]:
+        """The objectives of its pretraining, and the task of its finetuning."""
+        entries = [entry for entry in self.pretrain.data.mixture if entry.samples]
+        names = {name for entry in entries for name, weight in entry.objectives.items() if weight}
+        return names | ({self.finetune.task} if self.finetune.task else set())
+
     @model_validator(mode="after")
     def _pictures_divide(self) -> Self:
         size = self.corpus.image_size

@@ -62,10 +62,7 @@ class Service:
             quantize(self.engine)
         self.segments = RunSegments(self.engine, folder)
         recipe = Recipe.read(folder / "config.json")
-        entries = [entry for entry in recipe.pretrain.data.mixture if entry.samples]
-        learnt = {name for entry in entries for name, weight in entry.objectives.items() if weight}
-        learnt |= {recipe.finetune.task} if recipe.finetune.task else set()
-        self.able = {section: bool(learnt & wanted) for section, wanted in SECTIONS.items()}
+        self.able = {section: bool(recipe.learnt & wanted) for section, wanted in SECTIONS.items()}
         self.made = int((folder / "config.json").stat().st_mtime)
         self.scheduler = Scheduler(
             self.engine, Slots(self.engine, config.slots, self._capacity(), config.kept_pictures),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from m6.data.images import PictureAt
-from m6.data.sample import Branch, Sample, Segment, Text
+from m6.data.sample import Branch, Codes, Sample, Segment, Text
 
 __all__ = ["Example", "PictureAt", "Record", "Segments", "answered", "asked", "target"]
 
@@ -51,6 +51,12 @@ class Segments(Protocol):
     def text(self, text: str) -> Text: ...
 
     def picture(self, at: PictureAt) -> Segment: ...
+
+    def codes(self, at: PictureAt) -> Codes:
+        """Of a picture as it is painted."""
+
+    def size(self, codes: Codes) -> tuple[Text, ...]:
+        """How the size of a painting is told, if it is."""
 
 
 def asked(example: Example, segments: Segments) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:

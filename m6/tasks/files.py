@@ -8,18 +8,17 @@ Pictures have to be there; whether they can be decoded shows when they are used,
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, cast
 
 from m6.config import UserError
-from m6.tasks import fields, text_to_image
+from m6.tasks import fields
 from m6.tasks.example import IDS, Example, Record
 from m6.tasks.formats import FORMATS, SPLITS, files_of, format_of, splits_of
 from m6.tasks.formats.lines import lines, objects
 from m6.tasks.names import SUMMARIES
-from m6.tasks.task import named
+from m6.tasks.task import Task, named
 
 NAMES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 """What the file of a split may be called."""
@@ -30,21 +29,8 @@ LABELLED = ("classification",)
 LABELS = "labels.txt"
 
 
-class Reads(Protocol):
-    """Of a task what reading needs."""
-
-    FIELDS: Mapping[str, str]
-
-    @staticmethod
-    def read(record: Record, folder: Path, key: str) -> list[Example]: ...
-
-
-def _reader(name: str) -> Reads:
-    return cast(Reads, text_to_image if name == "text_to_image" else named(name))
-
-
 def read_split(name: str, path: Path, split: str) -> list[Example]:
-    """The Examples of a split for a task, or for text-to-image; a single file is the split, whichever it is.
+    """The Examples of a split for a task; a single file is the split, whichever it is.
 
     UserError for a path that is missing or holds no data of this task, for a split that is not there or is empty, and
     for the first record that is wrong."""
@@ -52,13 +38,18 @@ def read_split(name: str, path: Path, split: str) -> list[Example]:
     examples = list(_examples(name, path, wanted))
     if not examples:
         raise UserError(f"{path}: the {wanted} split is empty")
-    if name in SUMMARIES and wanted in ("train", "validation"):
-        told = [example for example in examples if example.answers]
+    if wanted in ("train", "validation"):
+        told = [example for example in examples if is_told(name, example)]
         if not told or (len(told) < len(examples) and named(name).KIND != "ranked"):
-            first = next(example.key for example in examples if not example.answers)
+            first = next(example.key for example in examples if not is_told(name, example))
             raise UserError(f"{path}: {first}: no answer is told; only a test split may leave it so")
         examples = told if wanted == "train" else examples  # nothing is learnt from a picture without texts
     return _closed(examples, labels_of(name, path, wanted, examples), path) if name in LABELLED else examples
+
+
+def is_told(name: str, example: Example) -> bool:
+    """Whether what is right is told: an answer, or the picture that is meant."""
+    return example.picture is not None if named(name).KIND == "painted" else bool(example.answers)
 
 
 def has_split(name: str, path: Path, split: str) -> bool:
@@ -113,7 +104,7 @@ def _closed(examples: list[Example], labels: tuple[str, ...], path: Path) -> lis
 
 
 def _examples(name: str, path: Path, split: str) -> Iterator[Example]:
-    reader = _reader(name)
+    reader = named(name)
     for where, key, record, folder in _records(name, path, split):
         better = _looks_like(name, frozenset(record))
         if better:
@@ -143,7 +134,7 @@ def _records(name: str, path: Path, split: str) -> Iterator[tuple[str, str, Reco
             raise UserError(f"{path}: no {split} split; there is {', '.join(there)}")
         raise UserError(f"{path}: no data of a task is recognised; give {_allowed()}")
     if name not in found.TASKS:
-        fits = ", ".join(task for task in found.TASKS if task in SUMMARIES)
+        fits = ", ".join(found.TASKS)
         raise UserError(f"{path}: this is {found.SUMMARY}, data for {fits}, not for {name}")
     files = files_of(found, path, split)
     if not files:
@@ -176,13 +167,13 @@ def _allowed() -> str:
 @functools.cache
 def _looks_like(name: str, given: frozenset[str]) -> str:
     """Another task that fields fit, if they fit it better than this one; "" if they do not."""
-    own = _fit(_reader(name), given)
-    fits = {other: _fit(_reader(other), given) for other in SUMMARIES if other != name}
+    own = _fit(named(name), given)
+    fits = {other: _fit(named(other), given) for other in SUMMARIES if other != name}
     best = max(fits, key=lambda other: fits[other])
     return best if fits[best] > max(own, 0) else ""
 
 
-def _fit(reader: Reads, given: frozenset[str]) -> int:
+def _fit(reader: Task, given: frozenset[str]) -> int:
     """How many fields of a task are given, -1 if one is missing that it needs."""
     count = 0
     for field in reader.FIELDS:
@@ -194,11 +185,11 @@ def _fit(reader: Reads, given: frozenset[str]) -> int:
     return count
 
 
-def _other(name: str, reader: Reads, better: str) -> str:
-    return f"this looks like data of {better} ({_listed(_reader(better))}); a record of {name} has {_listed(reader)}"
+def _other(name: str, reader: Task, better: str) -> str:
+    return f"this looks like data of {better} ({_listed(named(better))}); a record of {name} has {_listed(reader)}"
 
 
-def _listed(reader: Reads) -> str:
+def _listed(reader: Task) -> str:
     """The fields of a record in a line: image, question, answer or answers, kind (optional)."""
     names = (field.replace("|", " or ") for field in reader.FIELDS)
     return ", ".join(f"{field[:-1]} (optional)" if field.endswith("?") else field for field in names)

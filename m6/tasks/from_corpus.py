@@ -170,6 +170,11 @@ def _classification(material: Material, document: Document) -> Iterator[Record]:
         yield {"text": "、".join(document["keywords"]), "label": _category(document)}
 
 
+def _text_to_image(material: Material, document: Document) -> Iterator[Record]:
+    if document["images"] and document["text"]:
+        yield {"text": document["text"], "image": material.picture(document)}
+
+
 MAKERS: dict[str, Maker] = {
     "captioning": _captioning,
     "visual_question_answering": _visual_question_answering,
@@ -179,6 +184,7 @@ MAKERS: dict[str, Maker] = {
     "poems": _poems,
     "product_description": _product_description,
     "classification": _classification,
+    "text_to_image": _text_to_image,
 }
 
 TEXTS = {"product_description": "description", "classification": "text"}

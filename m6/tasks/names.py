@@ -13,18 +13,11 @@ SUMMARIES = {
     "matching": "a picture and texts in, the one that fits out",
     "retrieval": "pictures and texts in, the texts of each picture and the pictures of each text out",
     "classification": "a text in, its label out",
+    "text_to_image": "a text in, a picture of it out",
 }
-
-PAINTING = "text_to_image"
-"""What a pretrained run does by itself; its data can be read, but it is no task."""
 
 
 def check_name(name: str) -> None:
     """UserError for a name that is no task's, with the nearest one."""
-    if name == PAINTING:
-        raise UserError(
-            f"{name} is neither finetuned nor measured like a task: it is part of pretraining, and a run"
-            f" paints by `m6 generate RUN --task {name} PROMPT OUTPUT`"
-        )
     if name not in SUMMARIES:
         raise UserError(f"no task {name!r}{nearest(name, SUMMARIES)}")

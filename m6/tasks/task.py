@@ -19,11 +19,11 @@ class Task(Protocol):
     FIELDS: Mapping[str, str]
     """The fields of a record of its plain data file, and what each holds; those that may be missing end with "?", of
     those with "|" between them one is given."""
-    KIND: Literal["written", "chosen", "ranked"]
-    """Whether the model writes its answer, chooses it among the example's choices, or ranks all texts of a split for
-    every picture, and all pictures for every text (`m6.tasks.retrieval` alone)."""
+    KIND: Literal["written", "chosen", "ranked", "painted"]
+    """Whether the model writes its answer, chooses it among the example's choices, ranks all texts of a split for every
+    picture, and all pictures for every text (`m6.tasks.retrieval`), or paints (`m6.tasks.text_to_image`)."""
     LONGEST: int
-    """Tokens of an answer, at the most."""
+    """Tokens of an answer that is a text, at the most."""
     MAIN: str
     """The name of the score that counts most."""
 

@@ -252,6 +252,10 @@ class TaskEvaluation(Config):
     """0 takes the likeliest token; 1 samples as learnt."""
     top_p: Share = 1.0
     """Sample among the likeliest tokens that together reach this probability."""
+    guidance: NotNegative = 1.0
+    """How strictly a painting follows its prompt; 1 is no more than learnt."""
+    candidates: Count = 1
+    """Paintings of a text, of which the one counts that the model finds to fit best."""
     form: bool = True
     """Whether poems are held to their form while they are written."""
     baselines: bool = True

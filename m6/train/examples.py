@@ -67,11 +67,17 @@ class Examples:
         group = self._groups[shuffled((place + attempt) % count, count, hash((self._seed, epoch)))]
         rng = np.random.default_rng((self._seed, index, attempt))
         with usable(group[0].key):
-            samples = [self._task.sample(_with_one_answer(example, rng), self._segments) for example in group]
+            samples = [self._task.sample(self._drawn(example, rng), self._segments) for example in group]
         if not samples[0].prefix:
             return samples
         prefix = tuple(self._moved(segment, rng) for segment in samples[0].prefix)
         return [Sample(samples[0].key, prefix, tuple(branch for each in samples for branch in each.branches))]
+
+    def _drawn(self, example: Example, rng: np.random.Generator) -> Example:
+        """With one of its answers; a painting now and then without its prompt, for classifier-free guidance."""
+        if self._task.KIND == "painted":
+            return replace(example, prompt="") if rng.random() < self.config.empty_prompt else example
+        return _with_one_answer(example, rng)
 
     def _moved(self, segment: Segment, rng: np.random.Generator) -> Segment:
         if not self._jitter or not isinstance(segment, Picture):

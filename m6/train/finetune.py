@@ -107,6 +107,9 @@ def prepare(folder: Path, stage: FinetuneStage, examples: Sequence[Example], see
     segments = RunSegments(engine, folder)
     data = engine.data.override({"max_skipped": stage.max_skipped})
     chosen = named(stage.task)
+    if chosen.KIND == "painted" and (stage.jitter or stage.blind):
+        name = "jitter" if stage.jitter else "blind"
+        raise UserError(f"--finetune.{name}: pictures are what is learnt by {stage.task}, as they are; leave it out")
 
     def steps(of: Sequence[Example], jitter: float, *parts: int) -> Steps:
         check_lengths(of, segments, stage.data)

@@ -24,6 +24,7 @@ from m6.tasks.metrics.statistic import Statistic
 from m6.tasks.scoring import by_cluster
 from m6.train.examples import check_lengths
 from m6.train.task_examined import ADVICE, Examined
+from m6.train.task_paintings import painted
 
 AT_ONCE = 256  # requests between two lines of progress
 Scores = dict[str, Statistic]
@@ -35,6 +36,8 @@ def answered(about: Examined) -> tuple[list[str], Scores]:
     check_lengths(about.examples, about.segments, about.config.data, ADVICE)
     if about.way == "ranked":
         answers, scores = _ranked(about)
+    elif about.way == "painted":
+        answers, scores = painted(about)
     elif about.way == "chosen":
         choices = choices_of(about)
         found = _fits(about, choices)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from m6.tasks import matching, retrieval
 from m6.tasks.baselines import alike, most_frequent, nearest_picture, nearest_text, ranked, trigram
+from m6.train import task_paintings
 from m6.train.task_answers import Scores, surprise
 from m6.train.task_examined import Examined
 
 
 def baselines(about: Examined) -> dict[str, Scores]:
     """All by name; none without a training split."""
+    if about.task.KIND == "painted":
+        return task_paintings.baselines(about)
     if not about.known:
         return {}
     answers = {"most_frequent": most_frequent(about.known, about.examples)}

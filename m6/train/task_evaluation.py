@@ -42,6 +42,7 @@ def evaluate(folder: Path, config: TaskEvaluation, anew: bool = False) -> dict[s
     path = folder / "evaluate" / f"{name_of(about, asked)}.json"
     if not anew and (before := _before(path, asked)):
         return {**before, "file": str(path), "taken": True}
+    about.pictures = path.with_suffix("")
     answers, scores = answered(about)
     beside = baselines(about) if config.baselines and scores else {}
     result = {
@@ -53,7 +54,9 @@ def evaluate(folder: Path, config: TaskEvaluation, anew: bool = False) -> dict[s
             **asked,
             "run": str(folder),
             "data": config.data,
-            "prompt": _shown(about, about.prefix(about.examples[0])),
+            "prompt": about.examples[0].prompt
+            if about.way == "painted"
+            else _shown(about, about.prefix(about.examples[0])),
             "versions": versions(),
         },
         "examples": [
@@ -139,6 +142,12 @@ def _before(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError):
         return None
     return dict(found) if same and answers_file(path).is_file() else None
+
+
+def _prompt(about: Examined) -> str:
+    """The first request as a person reads it."""
+    first = about.examples[0]
+    return first.prompt if about.way == "painted" else _shown(about, about.prefix(first))
 
 
 def _shown(about: Examined, prefix: Prefix | Sequence[Segment]) -> str:

@@ -25,7 +25,7 @@ from m6.train.examples import check_lengths
 
 ADVICE = "leave it out, or take a run that was trained with a larger pretrain.data.max_text"
 
-ABOUT_PICTURES = ("matching", "retrieval")
+ABOUT_PICTURES = ("matching", "retrieval", "text_to_image")
 """Tasks that compare texts about a picture, of which some are likelier than others by their length and words alone.
 Answers to a question are not: how often an answer is right is part of what has been learnt."""
 
@@ -36,6 +36,8 @@ class Examined:
 
     folder: Path
     config: TaskEvaluation
+    pictures: Path = Path()
+    """A folder for those that it paints."""
 
     @cached_property
     def task(self) -> Task:
@@ -46,13 +48,18 @@ class Examined:
         return Engine.load(self.folder)
 
     @cached_property
+    def learnt(self) -> set[str]:
+        """The objectives that the run has been trained on."""
+        return Recipe.read(self.folder / "config.json").learnt
+
+    @cached_property
     def segments(self) -> RunSegments:
         return RunSegments(self.engine, self.folder)
 
     @property
-    def way(self) -> Literal["written", "chosen", "ranked"]:
+    def way(self) -> Literal["written", "chosen", "ranked", "painted"]:
         """How answers come about: as asked for, or as the task is meant."""
-        if self.task.KIND == "ranked" or self.config.answers == "auto":
+        if self.task.KIND in ("ranked", "painted") or self.config.answers == "auto":
             return self.task.KIND
         return self.config.answers
 

@@ -43,6 +43,9 @@ def _under(protocol: Mapping[str, Any]) -> str:
 
 
 def _way(protocol: Mapping[str, Any]) -> str:
+    if protocol["answers"] == "painted":
+        way = f"painted at temperature {protocol['temperature']:g}, guidance {protocol['guidance']:g}"
+        return way + (f", the best of {protocol['candidates']}" if protocol["candidates"] > 1 else "")
     if protocol["answers"] in ("chosen", "ranked"):
         by = "log p(text | request)" + (" - log p(text)" if protocol["chosen_by"] == "pmi" else "")
         return f"answers {protocol['answers']} by {by}"

@@ -156,3 +156,27 @@ def test_mistakes_are_one_line(run: Path, data: Path, finetuned: Path, tmp_path:
         assert len(told.strip().splitlines()) == 1, told
         assert line in told
         assert not (tmp_path / "out").exists(), words
+
+
+def test_painting_is_finetuned_on_pairs_and_measured(run: Path, data: Path, tmp_path: Path, capsys: Said) -> None:
+    words = ("finetune", "text_to_image", "--from", run, "--data", data / "text_to_image")
+    lora = ("--finetune.lora.rank", "2", *QUICK)
+    code, _, err = at_once(capsys, *words, "--out", tmp_path / "refused", "--finetune.jitter", "0.1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "pictures are what is learnt" in err
+    code, _, err = at_once(capsys, *words, "--out", tmp_path / "painter", *lora)
+    assert code == 0, err
+    assert "text_to_image" in json.loads((tmp_path / "painter" / "finetune" / "done.json").read_text())["task"]
+    code, out, err = at_once(capsys, "evaluate", tmp_path / "painter", "--num-examples", "4")
+    assert code == 0, err
+    (path,) = (tmp_path / "painter" / "evaluate").glob("text_to_image-test-num_examples_4-*[0-9a-f].json")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert {"round_trip.recall_1", "nearest_is_meant", "bits_per_code"} <= result["scores"].keys()
+    assert {"restored", "nearest_text", "frequencies"} == result["baselines"].keys()
+    assert 0 < result["scores"]["bits_per_code"]["value"] < 20
+    answers = [json.loads(line)["answer"] for line in path.with_suffix(".answers.jsonl").read_text().splitlines()]
+    assert all((path.parent / answer).is_file() for answer in answers)
+    assert "painted at temperature 0" in out
+    picture = tmp_path / "picture.png"
+    assert at_once(capsys, "generate", tmp_path / "painter", "--task", "text_to_image", "企鹅", picture)[0] == 0
+    assert picture.is_file()

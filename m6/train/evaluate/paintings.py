@@ -35,7 +35,7 @@ def paintings(about: Evaluation) -> tuple[Scores, Examples]:
         documents = about.some("emoji", split)
         if len(documents) < 2:
             continue
-        painted = paint_pictures(about.engine, [text_to_image.sample(d) for d in documents])
+        painted = paint_pictures(about.engine, [d["text"] for d in documents])
         right, chance = check(about, documents, painted)
         scores |= with_interval(key, right, chance)
         for index, document in enumerate(documents[:most]):
@@ -59,7 +59,7 @@ def nearest_is_meant(about: Evaluation, documents: Sequence[Document], painted: 
 def found_again(about: Evaluation, documents: Sequence[Document], painted: np.ndarray) -> tuple[list[bool], float]:
     """Whether the model tells the prompt of each painting [N, S, S, 3] among `OPTIONS` of them; and the chance."""
     options, places = text_to_image.choices(len(documents), OPTIONS, about.seed)
-    segments = [[about.engine.text(text_to_image.sample(documents[index])) for index in row] for row in options]
+    segments = [[about.engine.text(documents[index]["text"]) for index in row] for row in options]
     pictures = [about.engine.picture(picture) for picture in painted]
     chosen = choose(about.engine.losses, pictures, segments)
     return (chosen == places).tolist(), 1 / options.shape[1]

@@ -19,6 +19,11 @@ class Letters:
     def picture(self, at: PictureAt) -> Codes:
         return Hashed(at.read())
 
+    codes = picture
+
+    def size(self, codes: Codes) -> tuple[Text, ...]:
+        return (self.text("x".join(map(str, codes.grid.shape))),)
+
 
 class Hashed(Codes):
     """Codes that are equal if the bytes of the pictures are."""

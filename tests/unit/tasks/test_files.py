@@ -103,7 +103,7 @@ def test_lines_and_texts_are_tolerated_where_nothing_is_lost(folder: Path) -> No
         ("question_answering", {"question": "什么"}, 'no field "answer" or "answers"'),
         ("poems", {"title": "春晓", "poem": "春眠"}, 'no field "form"'),
         ("matching", {"image": "a.png", "text": "猫", "label": "也许"}, "allowed are true or false, 是 or 否, 1 or 0"),
-        ("matching", {"image": "a.png", "text": "猫"}, 'no field "label" or "negatives"'),
+        ("matching", {"image": "a.png", "text": "猫"}, "this looks like data of text_to_image"),
         ("matching", {"image": "a.png", "text": "猫", "negatives": ["猫"]}, "the text itself, '猫', is among them"),
         ("matching", {"image": "a.png", "text": "猫", "negatives": []}, 'field "negatives": a list of 0'),
         ("retrieval", {"image": "a.png", "texts": {}}, 'field "texts": {} is no list of texts'),
@@ -129,6 +129,7 @@ RECORDS: dict[str, dict[str, Any]] = {
     "matching": {"image": "a.png", "text": "猫", "negatives": ["狗"]},
     "retrieval": {"image": "a.png", "texts": ["猫"]},
     "classification": {"text": "球", "label": "体育"},
+    "text_to_image": {"text": "一只猫", "image": "a.png"},
 }
 
 

@@ -128,11 +128,16 @@ def test_a_record_is_the_sample_made_by_hand(
     assert made(name, record, tmp_path) == Sample(KEY, shared, (branch,))
 
 
+def test_a_painting_is_learnt_behind_its_text_and_size(tmp_path: Path) -> None:
+    painted = made("text_to_image", {"text": "一只猴", "image": str(PICTURE)}, tmp_path)
+    assert painted == Sample(KEY, (), (Branch("text_to_image", (letters("一只猴"), letters("2x2")), SEEN),))
+
+
 def test_every_task_keeps_its_promise() -> None:
     for name in SUMMARIES:
         found = named(name)
-        assert found.KIND in ("written", "chosen", "ranked")
-        assert found.LONGEST > 0
+        assert found.KIND in ("written", "chosen", "ranked", "painted")
+        assert (found.LONGEST > 0) == (found.KIND != "painted")
         assert found.MAIN
         assert all(found.FIELDS.values())
 

@@ -192,7 +192,6 @@ def test_mistakes_are_one_line(run: Path, data: Path, tmp_path: Path, capsys: Sa
     for words, line in {
         ("--all",): "give --data FOLDER too",
         ("--all", "--data", data, "--task", "poems"): "take one of them",
-        ("--task", "text_to_image", "--data", data): "m6 generate RUN --task text_to_image PROMPT",
         ("--task", "retrieval", "--data", data / "retrieval"): "nothing to rank",
         ("--data", data): "give --task TASK, or --all",
         ("--task", "question_answering", "--data", tmp_path / "long"): f"m6: {tmp_path / 'long'}: test.jsonl line 1: ",
