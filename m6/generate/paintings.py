@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,14 @@ def scores(engine: Engine, pixels: np.ndarray, prompt: str) -> np.ndarray:
     shape = (engine.picture_size, engine.picture_size)
     looked = [np.asarray(Image.fromarray(one).resize(shape, Image.Resampling.BOX)) for one in pixels]
     return fits(engine, [(engine.picture(one),) for one in looked], [engine.text(prompt)], per_token=True)[:, 0]
+
+
+def best_of(engine: Engine, prompts: Sequence[str], rounds: np.ndarray) -> np.ndarray:
+    """Of candidates [C, B, S, S', 3] the one of each prompt that fits it best: [B, S, S', 3]."""
+    if len(rounds) == 1:
+        return np.asarray(rounds[0])
+    best = [int(scores(engine, rounds[:, place], prompt).argmax()) for place, prompt in enumerate(prompts)]
+    return np.asarray(rounds[best, np.arange(len(prompts))])
 
 
 def _watch(engine: Engine, bar: Any, wanted: Wanted, grid: Grid, shown: Path | None) -> Watch:

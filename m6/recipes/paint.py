@@ -80,5 +80,5 @@ def recipe(look_steps: int = 600, paint_steps: int = 1_800) -> Recipe:
                 optimizer=OptimizerConfig(learning_rate=4e-3, muon_learning_rate=4.5e-3, schedule=rates),
             ),
         ),
-        evaluate=EvaluateStage(),
+        evaluate=EvaluateStage(candidates=4),
     )

@@ -224,6 +224,8 @@ class EvaluateStage(Config):
     """Fresh scenes on which the judge of paintings is trained, apart from the model."""
     judge_steps: Count = 700
     """Updates of the judge."""
+    candidates: Whole = 0
+    """Paintings that are drawn by chance of every scene, of which the model chooses one; 0 draws none."""
 
 
 class TaskEvaluation(Config):

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from m6.config import UserError
+from m6.generate.paintings import best_of
 from m6.generate.rank import fits
 from m6.generate.sampling import Sampling
 from m6.generate.text_to_image import paint_pictures
@@ -111,19 +112,8 @@ def _paint(about: Examined) -> np.ndarray:
                 sampling = Sampling(temperature=config.temperature, top_p=config.top_p, seed=seed)
                 rounds.append(paint_pictures(engine, some, sampling, config.guidance))
                 bar.advance(len(some))
-            kept.append(_best(about, some, np.stack(rounds)))
+            kept.append(best_of(engine, some, np.stack(rounds)))
     return np.concatenate(kept)
-
-
-def _best(about: Examined, prompts: Sequence[str], rounds: np.ndarray) -> np.ndarray:
-    """Of candidates [C, B, S, S, 3] the best of each prompt: [B, S, S, 3]."""
-    if len(rounds) == 1:
-        return np.asarray(rounds[0])
-    scores = np.zeros(rounds.shape[:2])
-    for column, prompt in enumerate(prompts):
-        seen = [(about.engine.picture(one),) for one in rounds[:, column]]
-        scores[:, column] = fits(about.engine, seen, [about.engine.text(prompt)])[:, 0]
-    return np.asarray(rounds[scores.argmax(0), np.arange(len(prompts))])
 
 
 def _bits(about: Examined) -> Statistic:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from m6.corpus.config import ScenesConfig
 from m6.corpus.document import Document
+from m6.generate.paintings import best_of
+from m6.generate.sampling import Sampling
 from m6.generate.text_to_image import paint_pictures
 from m6.tasks import text_to_image
 from m6.tasks.metrics import mean, overlap
@@ -93,6 +96,8 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
         right = judge.right(painted, wanted)
         near = [int(np.argmax([overlap(d["text"], other["text"]) for other in known])) for d in documents]
         scores |= with_interval(key, right, mean(judge.right(known_pixels[near], wanted)))
+        if about.stage.candidates:
+            scores |= chosen_scenes(about, key, documents, partial(judge.right, wanted=wanted))
         for index, document in enumerate(documents[:most]):
             shown.append(
                 {
@@ -103,6 +108,20 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
                 }
             )
     return scores, {"paintings": shown}
+
+
+def chosen_scenes(
+    about: Evaluation, key: str, documents: Sequence[Document], right: Callable[[np.ndarray], list[bool]]
+) -> Scores:
+    """Scenes drawn by chance, several of each: how many are right of those that the model chooses; baseline: of all."""
+    texts = [d["text"] for d in documents]
+    rounds = [
+        paint_pictures(about.engine, texts, Sampling(temperature=1.0, seed=about.seed + number * len(texts)))
+        for number in range(about.stage.candidates)
+    ]
+    drawn = np.mean([right(pictures) for pictures in rounds], axis=0)
+    chosen = right(best_of(about.engine, texts, np.stack(rounds)))
+    return with_interval(key.replace("paint", "chosen"), chosen, mean(drawn))
 
 
 def reconstructions(about: Evaluation) -> tuple[Scores, Examples]:

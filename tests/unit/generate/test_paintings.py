@@ -64,6 +64,16 @@ def test_the_best_of_some_candidates(run: Path, tmp_path: Path) -> None:
     assert Image.open(out / "sheet.png").size == (3 * 32 + 2 * 4, 2 * 16 + 4)
 
 
+def test_of_each_prompt_the_candidate_that_fits_best() -> None:
+    engine, prompts = small_engine(), ["猫", PROMPT]
+    rounds = np.random.default_rng(0).integers(0, 256, (3, 2, 16, 16, 3), dtype=np.uint8)
+    best = paintings.best_of(engine, prompts, rounds)
+    for place, prompt in enumerate(prompts):
+        found = [paintings.scores(engine, rounds[number, place][None], prompt)[0] for number in range(3)]
+        assert (best[place] == rounds[int(np.argmax(found)), place]).all()
+    assert (paintings.best_of(engine, prompts, rounds[:1]) == rounds[0]).all()
+
+
 def test_the_same_seed_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         paintings.paint(run, tmp_path / name, PROMPT, n=3, seed=2)
