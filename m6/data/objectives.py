@@ -119,6 +119,12 @@ def inpainting(document: Document, context: Context, rng: np.random.Generator) -
     return (Branch("inpainting", (*prompt, about), within),)
 
 
+def text_to_coarse(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
+    """Text in, the codes of the picture made small out: what `coarse_to_fine` goes on from."""
+    codes = context.coarse_codes(document)
+    return (Branch("text_to_coarse", _prompt(document, codes, context, rng), codes),)
+
+
 def coarse_to_fine(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
     """Text and the codes of the picture made small in, its codes out."""
     codes = context.codes(document)
@@ -154,9 +160,10 @@ STANDALONE: dict[str, Objective] = {
     "product_description": product_description,
     "text_to_image": text_to_image,
     "inpainting": inpainting,
+    "text_to_coarse": text_to_coarse,
     "coarse_to_fine": coarse_to_fine,
 }
-PAINTING = ("text_to_image", "inpainting", "coarse_to_fine")
+PAINTING = ("text_to_image", "inpainting", "text_to_coarse", "coarse_to_fine")
 """Those that write image codes."""
 
 

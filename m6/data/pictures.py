@@ -42,10 +42,12 @@ class PictureBatch(NamedTuple):
 
 class Pictures(Dataset[PictureBatch]):
     """Step number -> its training pictures, in equal parts from every source; one that cannot be used gives its place
-    to the next of its source."""
+    to the next of its source. `crop`: side of the square that is cut out of each, at a place drawn by chance; 0 takes
+    them whole."""
 
-    def __init__(self, corpus: Path, batch_size: int, seed: int) -> None:
+    def __init__(self, corpus: Path, batch_size: int, seed: int, crop: int = 0) -> None:
         self._shards = Shards(corpus)
+        self._crop = crop
         self._batch_size = batch_size
         self._seed = seed
         rows: dict[str, list[int]] = {}
@@ -73,7 +75,16 @@ class Pictures(Dataset[PictureBatch]):
         index = (step * self._batch_size + place) // len(self._rows)
         epoch, at = divmod(index, len(rows))
         row = rows[shuffled((at + attempt) % len(rows), len(rows), hash((self._seed, epoch)))]
-        return read_picture(self._shards, row)
+        name, pixels = read_picture(self._shards, row)
+        if not self._crop:
+            return name, pixels
+        return name, cut_out(pixels, self._crop, np.random.default_rng((self._seed, step, place)))
+
+
+def cut_out(pixels: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """A square [side, side, 3] of a picture [S, S', 3], which is at least as large."""
+    top, left = (int(rng.integers(whole - side + 1)) for whole in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
 
 
 def read_picture(shards: Shards, row: int) -> tuple[str, np.ndarray]:

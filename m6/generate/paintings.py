@@ -19,6 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from m6.config import UserError
+from m6.data.objectives import PAINTING
 from m6.generate.editing import Edited
 from m6.generate.engine import BATCH, Engine
 from m6.generate.painting import Watch
@@ -116,7 +117,7 @@ def check_learnt(folder: Path, wanted: Wanted) -> None:
     """UserError unless the run of a folder has learnt what is wanted of it."""
     learnt = Recipe.read(folder / "config.json").learnt
     if wanted.objective not in learnt:
-        never = " and never saw image codes" if not learnt & {"text_to_image", "inpainting", "coarse_to_fine"} else ""
+        never = " and never saw image codes" if not learnt & set(PAINTING) else ""
         raise UserError(
             f"{folder}: this run has not learnt {wanted.objective}{never}; it has learnt {', '.join(sorted(learnt))}"
         )

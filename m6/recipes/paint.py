@@ -45,7 +45,7 @@ def recipe(look_steps: int = 600, paint_steps: int = 1_800) -> Recipe:
         tokenizer=TokenizerConfig(vocab_size=2_600, max_piece=1),
         vqgan=VQGANStage(
             model=VQGANConfig(channels=(32, 64, 128)),
-            losses=LossConfig(perceptual=0.5, discriminator=0.5, discriminator_start=900),
+            losses=LossConfig(perceptual=0.5, discriminator=0.2, discriminator_start=1_200),
             features=FeaturesConfig(source="own"),
             average=0.99,
             grid_every=100,

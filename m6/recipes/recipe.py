@@ -56,6 +56,8 @@ class Recipe(Config):
                 sides["the model's"] = self.model.patch_size
             elif size < self.model.crops.grid:
                 raise ValueError(f"corpus.image_size {size} is too small for {self.model.crops.grid} crops on a side")
+        if self.vqgan.crop > size:
+            raise ValueError(f"vqgan.crop {self.vqgan.crop} is larger than the pictures, corpus.image_size {size}")
         for whose, side in sides.items():
             if size % side:
                 raise ValueError(f"corpus.image_size {size} is not a multiple of {whose} patches, {side} pixels wide")

@@ -1,4 +1,5 @@
-"""Codes of every picture of the corpus made small, row for row beside it: what `coarse_to_fine` reads before it paints.
+"""Codes of every picture of the corpus made small, row for row beside it: what `text_to_coarse` paints and
+`coarse_to_fine` reads before it does.
 
 They are written before pretraining, if its mixture asks for them, and once.
 """
@@ -24,6 +25,8 @@ from m6.shards import Shards, write_shards
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
 
+READ_BY = ("text_to_coarse", "coarse_to_fine")
+"""The objectives that ask for them."""
 ROWS = 256  # of a table
 MANIFEST = "manifest.json"
 
@@ -35,7 +38,7 @@ def folder_of(run: Path) -> Path:
 
 def wanted(data: DataConfig) -> bool:
     """Whether a mixture asks for them."""
-    return any(entry.objectives.get("coarse_to_fine") for entry in data.mixture)
+    return any(entry.objectives.get(name) for entry in data.mixture for name in READ_BY)
 
 
 def write_coarse_codes(run: Path, data: DataConfig, config: VQGANConfig) -> None:

@@ -137,6 +137,9 @@ class VQGANStage(Config):
     """Held-out pictures for these figures; up to 16 of them are shown."""
     batch_size: Count = 32
     """Pictures in one step."""
+    crop: Whole = 0
+    """Side of the square, in pixels, that is cut out of each picture at a place drawn by chance, for large pictures; a
+    multiple of the pixels of a code. 0 takes whole pictures."""
     max_skipped: Share = 0.01
     """Share of the pictures so far that may be unusable, as those that do not decode; a few always may."""
     loop: LoopConfig = LoopConfig()
@@ -148,6 +151,8 @@ class VQGANStage(Config):
             raise ValueError("frozen takes the weights of start_from, which is empty")
         if self.losses.perceptual and self.features.source == "none":
             raise ValueError("losses.perceptual compares features; say by features.source where they come from")
+        if self.crop % self.model.downsample:
+            raise ValueError(f"crop {self.crop} is not a multiple of {self.model.downsample}, the pixels of a code")
         if self.grid_every % self.loop.log_every:
             raise ValueError(f"grid_every {self.grid_every} is not a multiple of loop.log_every {self.loop.log_every}")
         return self

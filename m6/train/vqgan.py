@@ -81,7 +81,7 @@ def begin(stage: VQGANStage, seed: int) -> VQGAN:
 
 def prepare(run: Run, stage: VQGANStage, seed: int, features: Features | None) -> Task[PictureBatch]:
     """What is trained in a run folder. UserError for whatever is missing or does not fit."""
-    pictures = Pictures(run.folder / "corpus", stage.batch_size, seed)
+    pictures = Pictures(run.folder / "corpus", stage.batch_size, seed, stage.crop)
     model: VQGAN = begin(stage, seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     losses = stage.losses
     discriminator: nn.Module | None = None

@@ -70,7 +70,7 @@ def features_of(stage: VQGANStage, corpus: Path, folder: Path, about: dict[str, 
 def teach(stage: VQGANStage, corpus: Path, folder: Path, about: dict[str, Any], seed: int) -> None:
     """Trains a network of features on the pictures of a corpus, up to its last update; goes on if it was stopped."""
     config = stage.features
-    pictures = Pictures(corpus, config.batch_size, seed)
+    pictures = Pictures(corpus, config.batch_size, seed, stage.crop)
     torch.manual_seed(seed)
     net: FeatureNet = FeatureNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -133,7 +133,8 @@ def test_broken_file_is_named(tmp_path: Path, content: bytes, expected: str) -> 
 
 
 def test_recipes_by_name() -> None:
-    assert recipe_names() == ["100b", "10b", "base", "long", "paint", "quickstart", "smoke", "starter", "tasks"]
+    own = ["base", "large", "long", "paint", "quickstart", "smoke", "starter", "tasks"]
+    assert recipe_names() == ["100b", "10b", *own]
     for name in recipe_names():
         assert isinstance(load_recipe(name), Recipe)
     with pytest.raises(UserError, match=r"no recipe 'quikstart', did you mean 'quickstart'\? allowed: 100b, 10b, base"):

@@ -296,6 +296,10 @@ class PackagesConfig(SourceConfig):
     """The collection, a name of `m6/corpus/starter/packages`."""
     path: str = "runs/packages"
     """The folder that the packages are fetched into, and looked for first."""
+    drawn: int = Field(192, ge=16, le=4096)
+    """Side in pixels at which vector drawings are rendered, before what is transparent about them is cut off."""
+    categories: tuple[str, ...] = ()
+    """Categories of drawings to take (动物, 水果, 食物, ...); empty takes all."""
     text: TextRules = TextRules(shortest_title=1, shortest_text=1)
     """Names and short answers are texts here."""
 

@@ -50,12 +50,12 @@ def read(part: Part, config: PackagesConfig, seed: int) -> Iterator[Document | D
         "kind": collection.kind,
     }
     try:
-        with Archive(path) as archive:
+        with Archive(path, config.drawn) as archive:
             for name in archive.matching(collection.files)[part.start : part.stop]:
                 for item in _entries(collection, archive, name):
                     if isinstance(item, Drop):
                         yield item._replace(where=f"{path.name}, {item.where}")
-                    else:
+                    elif not config.categories or dict(item.attributes).get("category") in config.categories:
                         yield _document(part.source, item, common, config.heldout_share)
     except PackageError as error:
         yield Drop("damaged package", str(path), str(error)[:80])

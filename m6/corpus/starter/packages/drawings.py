@@ -26,7 +26,6 @@ from m6.corpus.starter.packages import Entry
 from m6.corpus.starter.packages.archive import Archive, PackageError
 from m6.corpus.starter.packages.concepts import concept
 
-SIZE = 192  # pixels of a rendered picture: with its margin cut off it is still sharp at 128
 KEYWORDS = 5  # in a text
 BRANDS = "品牌"  # trade marks, not things
 
@@ -35,7 +34,7 @@ _VARIANT = re.compile(r"(-(one|two|three|four|five|six|seven|eight|nine|ten|\d+)
 _TEMPLATE = re.compile(r"IconWrapper\)\('([\w-]+)'.*?\breturn\b(.*?);\s*\}\);", re.DOTALL)
 _PIECE = re.compile(r"'((?:[^'\\]|\\.)*)'|props\.(\w+(?:\[\d\])?)")
 _PROPERTIES = {
-    "size": str(SIZE),
+    "size": "192",
     "strokeWidth": "4",
     "strokeLinecap": "round",
     "strokeLinejoin": "round",
@@ -54,7 +53,7 @@ def openmoji(archive: Archive, name: str) -> Iterator[Entry | Drop]:
     if row is None:
         return
     try:
-        image = render(archive.read(name).decode())
+        image = render(archive.read(name).decode(), archive.drawn)
     except ValueError as error:
         yield Drop("not drawable", name, str(error)[:80])
         return
@@ -76,7 +75,7 @@ def iconpark(archive: Archive, name: str) -> Iterator[Entry | Drop]:
     try:
         key, svg = icon_svg(archive.read(name).decode())
         icon = icons[key]
-        image = render(svg)
+        image = render(svg, archive.drawn)
     except (ValueError, KeyError) as error:
         yield Drop("not drawable", name, str(error)[:80])
         return
@@ -90,14 +89,14 @@ def iconpark(archive: Archive, name: str) -> Iterator[Entry | Drop]:
     yield Entry(words_of(title, tags), title, group, split, (image,), tags, questions, (("category", category),))
 
 
-def render(svg: str) -> Image:
-    """The picture, `SIZE` pixels wide. ValueError if it is no SVG; UserError if the library for it is missing."""
+def render(svg: str, side: int) -> Image:
+    """The picture, `side` pixels wide. ValueError if it is no SVG; UserError if the library for it is missing."""
     try:
         resvg_py = importlib.import_module("resvg_py")  # without type information
     except ImportError:
         raise UserError('drawing SVG needs resvg-py: pip install "open-m6[starter]"') from None
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, skip_system_fonts=True)  # the same on every machine
-    return Image(bytes=bytes(png), width=SIZE, height=SIZE, offset=0)
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=side, skip_system_fonts=True)  # the same on every machine
+    return Image(bytes=bytes(png), width=side, height=side, offset=0)
 
 
 def icon_svg(script: str) -> tuple[str, str]:

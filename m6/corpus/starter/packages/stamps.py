@@ -77,7 +77,7 @@ def _picture(archive: Archive, stem: str) -> Image:
     if stem + ".png" in archive:
         return Image(bytes=archive.read(stem + ".png"), width=0, height=0, offset=0)
     if stem + ".svg" in archive:
-        return render(archive.read(stem + ".svg").decode())
+        return render(archive.read(stem + ".svg").decode(), archive.drawn)
     raise ValueError("no picture")
 
 

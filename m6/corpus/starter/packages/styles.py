@@ -46,15 +46,15 @@ def style(archive: Archive, name: str) -> Iterator[Entry | Drop]:
             continue
         size = icon.get("width", width), icon.get("height", height)
         svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}">{icon["body"]}</svg>'
-        yield from _entry(own, rows_by_name()[row], svg)
+        yield from _entry(own, rows_by_name()[row], svg, archive.drawn)
 
 
-def _entry(own: str, row: dict[str, Any], svg: str) -> Iterator[Entry | Drop]:
+def _entry(own: str, row: dict[str, Any], svg: str, side: int) -> Iterator[Entry | Drop]:
     unseen = "concept" if row["split"] == "heldout" else "picture" if _held_out(row["group"], HANDS[own]) else ""
     if unseen == "picture" and own in LATER:
         return
     try:
-        image = render(svg)
+        image = render(svg, side)
     except ValueError as error:
         yield Drop("not drawable", f"{own} {row['name']}", str(error)[:80])
         return
