@@ -19,7 +19,7 @@ SEEING = {"captioning": 2.0, "visual_question_answering": 4.0}
 """Objectives that share one picture, with the weight of their loss."""
 
 
-def recipe(look_steps: int = 600, paint_steps: int = 1_800) -> Recipe:
+def recipe(look_steps: int = 500, paint_steps: int = 1_300) -> Recipe:
     """The whole run. In the first `look_steps` scenes are only read, as in `quickstart`."""
     num_steps = look_steps + paint_steps
     looked = look_steps / num_steps
