@@ -52,8 +52,13 @@ def newest(folder: Path, stage: str) -> Path:
 
 
 def newest_weights(folder: Path) -> Path:
-    """The newest checkpoint of the transformer in a run folder: finetuned, if it has been, else pretrained."""
-    return newest(folder / "finetune" if checkpoints(folder / "finetune") else folder / "pretrain", "pretrain")
+    """The newest checkpoint of the transformer in a run folder: finetuned, if it is one of that kind, else pretrained.
+    UserError if there is none."""
+    if not (folder / "finetune").is_dir():
+        return newest(folder / "pretrain", "pretrain")
+    if not checkpoints(folder / "finetune"):
+        raise UserError(f"{folder}: its finetuning has no checkpoint yet; go on with `m6 finetune {folder}`")
+    return newest(folder / "finetune", "finetune")
 
 
 def beside(folder: Path) -> dict[str, str]:

@@ -74,15 +74,17 @@ class Material:
         return found
 
 
-def write_tasks(corpus: Path, out: Path) -> dict[str, dict[str, int]]:
-    """Writes all task files; returns how many records each has, by task and split. UserError if the corpus cannot be
-    read or the folder holds something else."""
-    shards = Shards(corpus)
+def write_tasks(
+    corpus: Path, out: Path, readable: Callable[[str], bool] = lambda text: True
+) -> dict[str, dict[str, int]]:
+    """Writes all task files; returns how many records each has, by task and split. Records with a text that is not
+    readable, too long for the run that they are meant for, are left out. UserError if the corpus cannot be read or the
+    folder holds something else."""
+    shards, origin = Shards(corpus), _origin(corpus)
     readme = out / "README.md"
-    if out.exists() and any(out.iterdir()) and not (readme.is_file() and readme.read_text("utf-8").startswith(TITLE)):
-        raise UserError(f"{out}: not empty and not a folder of task files; give another --out")
+    _check_free(out, readme, origin)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(readme, f"{TITLE}\n\nUnfinished: the same `m6 tasks` writes them anew.\n")
+    write_atomic(readme, f"{TITLE}\n\n{origin}\nUnfinished: the same `m6 tasks` writes them anew.\n")
     for old in out.glob("*/*.jsonl"):  # a split that is not written any more would be read as one of these
         old.unlink()
     (out / "pictures").mkdir(exist_ok=True)
@@ -101,15 +103,18 @@ def write_tasks(corpus: Path, out: Path) -> dict[str, dict[str, int]]:
     alike = 0
     for task, field in TEXTS.items():
         alike += _leave_out_alike(records[task], field)
+    long = sum(_leave_out_long(splits, readable) for splits in records.values())
     counts, lines = {}, []
     for task, splits in records.items():
+        if not splits:
+            continue
         (out / task).mkdir(exist_ok=True)
         counts[task] = {name: len(found) for name, found in splits.items()}
         for name, found in sorted(splits.items()):
             text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found)
             write_atomic(out / task / f"{name}.jsonl", text)
             lines.append(f"| {task} | {name} | {len(found):,} | `{hashlib.sha256(text.encode()).hexdigest()[:16]}` |")
-    write_atomic(readme, _readme(lines, len(leaked), alike))
+    write_atomic(readme, _readme(origin, lines, len(leaked), alike, long))
     return counts
 
 
@@ -205,6 +210,41 @@ def _leave_out_alike(splits: dict[str, list[Record]], field: str) -> int:
     return len(alike)
 
 
+def _leave_out_long(splits: dict[str, list[Record]], readable: Callable[[str], bool]) -> int:
+    """Leaves records out of which a text is not readable; returns how many those were."""
+
+    def fits(record: Record) -> bool:
+        values = [value for name, value in record.items() if name != "image"]
+        texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+        return all(readable(text) for text in texts)
+
+    before = sum(map(len, splits.values()))
+    for name in list(splits):
+        splits[name] = [record for record in splits[name] if fits(record)]
+        if not splits[name]:
+            del splits[name]
+    return before - sum(map(len, splits.values()))
+
+
+def _origin(corpus: Path) -> str:
+    """A line that names a corpus by its content."""
+    digest = hashlib.sha256((corpus / "manifest.json").read_bytes()).hexdigest()[:16]
+    return f"Corpus `{digest}`."
+
+
+def _check_free(out: Path, readme: Path, origin: str) -> None:
+    """UserError unless task files of that corpus, and nothing else, may stand in the folder."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: a file; --out names a folder")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    told = readme.read_text("utf-8") if readme.is_file() else ""
+    if not told.startswith(TITLE):
+        raise UserError(f"{out}: not empty and not a folder of task files; give another --out")
+    if origin not in told.splitlines():
+        raise UserError(f"{out}: task files of another corpus; give another --out, or remove this folder first")
+
+
 def _one_a_question(records: Sequence[Record]) -> list[Record]:
     """Records of one question as one, with all right answers."""
     answers: dict[str, list[str]] = defaultdict(list)
@@ -247,13 +287,14 @@ def _unseen(document: Document) -> str:
     return document["attributes"].get("unseen") or ("concept" if is_thing(document) else "")
 
 
-def _readme(lines: list[str], leaked: int, alike: int) -> str:
+def _readme(origin: str, lines: list[str], leaked: int, alike: int, long: int) -> str:
     return "\n".join(
         [
             TITLE,
             "",
-            f"Made by `m6 tasks` out of a corpus. {leaked:,} held-out documents and {alike:,} texts of pictures",
-            "were left out, since they nearly equal what was trained on.",
+            origin,
+            f"{leaked:,} held-out documents and {alike:,} texts of pictures were left out, since they nearly equal",
+            f"what was trained on, and {long:,} records, since the run reads no text of that length.",
             "",
             "| task | file | records | sha256 |",
             "| --- | --- | --- | --- |",

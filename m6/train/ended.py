@@ -12,13 +12,15 @@ from m6.train.divergence import Level
 
 def unfinished(folder: Path) -> str:
     """That the training which made the newest weights has not ended, at which of its steps they stand, and whether the
-    loss has risen further than it may; "" if it has ended."""
-    stage = "finetune" if any((folder / "finetune").glob("step-*")) else "pretrain"
+    loss has risen further than it may; "" if it has ended, or has none yet."""
+    recipe = Recipe.read(folder / "config.json")
+    stage = "finetune" if recipe.finetune.task else "pretrain"
     if read_done(folder, stage) is not None:
         return ""
-    recipe = Recipe.read(folder / "config.json")
     loop = recipe.finetune.loop if stage == "finetune" else recipe.pretrain.loop
     newest = max((int(path.name.removeprefix("step-")) for path in (folder / stage).glob("step-*")), default=0)
+    if not newest:
+        return ""  # there are no weights, as whoever wants them will say
     line = f"{folder}: its {stage} has not ended; this is step {newest} of {loop.num_steps}"
     diverged = _diverged(folder / stage / "metrics.jsonl", loop.largest_rise)
     return f"{line}; it diverged at step {diverged}" if diverged else line

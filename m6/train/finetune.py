@@ -28,7 +28,7 @@ from m6.model.initial import initialise
 from m6.model.lora import add_lora
 from m6.model.weights import beside, check_beside, checkpoints, newest_weights
 from m6.parallel.mesh import Ranks
-from m6.run import Run, read_metrics
+from m6.run import Run, read_done, read_metrics
 from m6.tasks.example import Example
 from m6.tasks.files import has_split, read_split
 from m6.tasks.task import named
@@ -37,6 +37,7 @@ from m6.train.examples import Examples, check_lengths
 from m6.train.hardware import prepare_cpu
 from m6.train.loop import Task, train
 from m6.train.pretrain import heldout_batches, pretraining
+from m6.train.vqgan_figures import FEWEST_USED
 
 BASES = ("tokenizer", "vqgan")
 """Stages whose work a finetuned run takes over."""
@@ -100,6 +101,16 @@ def give_back(folder: Path) -> None:
             shutil.rmtree(folder / name, ignore_errors=True)
 
 
+def check_codes(folder: Path, base: str) -> None:
+    """UserError if the image tokenizer that was taken over has collapsed."""
+    used = (read_done(folder, "vqgan") or {}).get("codebook_used", 1.0)
+    if used < FEWEST_USED:
+        raise UserError(
+            f"{base}: its image tokenizer uses {used:.1%} of its codes, so there is nothing to paint with; take a run "
+            "whose tokenizer was trained for longer, such as one of the recipe paint"
+        )
+
+
 def prepare(folder: Path, stage: FinetuneStage, examples: Sequence[Example], seed: int, ranks: Ranks) -> Task[Batch]:
     """What is trained. UserError for whatever is missing or does not fit."""
     weights = None if checkpoints(folder / "finetune") else newest_weights(Path(stage.start_from))
@@ -110,6 +121,9 @@ def prepare(folder: Path, stage: FinetuneStage, examples: Sequence[Example], see
     if chosen.KIND == "painted" and (stage.jitter or stage.blind):
         name = "jitter" if stage.jitter else "blind"
         raise UserError(f"--finetune.{name}: pictures are what is learnt by {stage.task}, as they are; leave it out")
+
+    if chosen.KIND == "painted":
+        check_codes(folder, stage.start_from)
 
     def steps(of: Sequence[Example], jitter: float, *parts: int) -> Steps:
         check_lengths(of, segments, stage.data)

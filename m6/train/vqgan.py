@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -22,7 +23,7 @@ from m6.train.hardware import prepare_cpu
 from m6.train.loop import Opponent, Task, train
 from m6.train.vqgan_encode import encode_corpus, weights_digest
 from m6.train.vqgan_features import Features, features_of
-from m6.train.vqgan_figures import Grid, figures_of
+from m6.train.vqgan_figures import FEWEST_USED, Grid, figures_of
 from m6.train.window import Figures
 from m6.vqgan.figures import psnr, use_of_codes
 from m6.vqgan.interop import read
@@ -46,6 +47,10 @@ def run(run: Run, stage: VQGANStage, seed: int) -> dict[str, Any]:
         write(folder, 0, {WEIGHTS: weights}, about, ALONE)
     encode_corpus(model.cpu(), corpus, folder / "codes", weights_digest(folder))
     found = figures_of(model, corpus, folder / "codes", features.on("cpu") if features else None)
+    if found["codebook_used"] < FEWEST_USED:
+        used = round(found["codebook_used"] * stage.model.num_codes)
+        said = f"vqgan: only {used} of {stage.model.num_codes} codes are used, so pictures are lost in it"
+        print(f"{said}; train it for longer, at a lower rate, or from another seed", file=sys.stderr, flush=True)
     rows = read_metrics(folder / "metrics.jsonl")
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

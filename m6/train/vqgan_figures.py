@@ -29,6 +29,8 @@ from m6.vqgan.figures import frechet_distance, psnr, ssim, use_of_codes
 from m6.vqgan.model import VQGAN
 
 BATCH = 64
+FEWEST_USED = 0.01
+"""Share of the codes below which an image tokenizer has collapsed: all pictures look the same to it."""
 SHOWN, COLUMNS = 16, 8
 """Pictures of a grid, and of each of its rows."""
 

@@ -41,7 +41,12 @@ FLOORS: list[set[str]] = [
 GROUND, DOOR = FLOORS[0], FLOORS[-1]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What a part of the middle floors may import beyond the floors below, and the few of which it may import only some.
-BESIDES = {"generate": {"recipes.recipe"}, "interop": {"generate"}, "train": {"recipes.recipe"}, "serve": {"recipes.recipe"}}
+BESIDES = {
+    "generate": {"recipes.recipe"},
+    "interop": {"generate"},
+    "train": {"recipes.recipe"},
+    "serve": {"recipes.recipe"},
+}
 ONLY = {"data": {"tokenizer", "corpus.document"}, "parallel": {"model"}}
 LIGHT = GROUND | DOOR | {"corpus"}
 

@@ -194,3 +194,25 @@ def test_no_text_of_a_task_stands_in_training(tmp_path: Path) -> None:
         if row["text"] != "狗。鱼、家畜":
             names = {str(text)[0] for text in [row["text"], *cast(list[str], row["negatives"])]}
             assert len(names) == 4, "another cat is no wrong answer"
+
+
+def test_task_files_of_one_corpus_are_not_written_over_by_another(files: Path, tmp_path: Path) -> None:
+    before = (files / "README.md").read_text()
+    other = tmp_path / "corpus"
+    document = {**make_document("poems", "床前明月光", title="静夜思"), "attributes": []}
+    write_shards(other, [pa.Table.from_pylist([document], SCHEMA)], SCHEMA, rows_per_shard=50)
+    with pytest.raises(UserError, match="task files of another corpus"):
+        write_tasks(other, files)
+    assert (files / "README.md").read_text() == before
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="a file; --out names a folder"):
+        write_tasks(other, tmp_path / "file")
+
+
+def test_what_the_run_cannot_read_is_left_out_and_no_task_is_empty(corpus: Path, tmp_path: Path) -> None:
+    counts = write_tasks(corpus, tmp_path / "out", lambda text: len(text) <= 30)
+    assert "poems" in counts
+    for name in counts["poems"]:
+        assert all(len(str(row["poem"])) <= 30 for row in records(tmp_path / "out", "poems", name))
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {*counts, "pictures"}
+    assert all(counts.values())

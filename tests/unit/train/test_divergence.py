@@ -36,6 +36,15 @@ def test_a_true_rise_is_told_within_three_rows(first: int) -> None:
     assert told <= max(first + 3, 4)
 
 
+@pytest.mark.parametrize("losses", [[88.0, 160.0, 93.0], [6.9, 5.6e6], [64787.0]])
+def test_what_explodes_at_once_is_held_against_a_guess(losses: list[float]) -> None:
+    assert rises(losses)[-1] > 2.0
+
+
+def test_a_hard_start_is_no_rise() -> None:
+    assert rises([11.5, 9.0, 7.0, 6.0, 5.5]) == [0.0] * 5
+
+
 def test_what_is_no_number_counts_for_nothing() -> None:
     losses = [3.0, None, 2.0, math.nan, 4.0, math.inf, 8.0]
     assert [rise for rise, loss in zip(rises(losses), losses, strict=True) if loss and math.isfinite(loss)] == rises(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from m6.data.sample import Branch, Sample
 from m6.generate.engine import Engine
 from m6.recipes.recipe import Recipe
 from m6.train.config import TaskEvaluation
+from m6.train.finetune import check_codes
 from m6.train.task_answers import answered, choices_of
 from m6.train.task_evaluation import evaluate
 from m6.train.task_examined import Examined
@@ -170,6 +172,22 @@ def test_a_training_that_has_not_ended_is_told(run: Path, data: Path, capsys: Sa
     losses = [2.0, 2.0, 2.0, None, *[2.1 + rise] * 3]
     write(run / "pretrain" / "metrics.jsonl", [{"step": 1 + at, "loss": loss} for at, loss in enumerate(losses)])
     assert f"{line}; it diverged at step 7" in m6(capsys, *words)[2].splitlines()
+
+
+def test_a_finetuning_without_weights_is_told_in_one_line(run: Path, data: Path, capsys: Said) -> None:
+    (run / "finetune").mkdir()
+    Recipe().override({"finetune.task": "matching"}).write(run / "config.json")
+    code, _, err = m6(capsys, run, "--task", "matching", "--data", data / "matching")
+    said = f"m6: {run}: its finetuning has no checkpoint yet; go on with `m6 finetune {run}`\n"
+    assert (code, err) == (2, said)
+
+
+def test_a_collapsed_image_tokenizer_has_nothing_to_paint_with(run: Path) -> None:
+    (run / "vqgan").mkdir(exist_ok=True)
+    for used, refused in ((0.001, True), (0.5, False)):
+        (run / "vqgan" / "done.json").write_text(json.dumps({"codebook_used": used}))
+        with pytest.raises(UserError, match=r"uses 0\.1% of its codes") if refused else nullcontext():
+            check_codes(run, "runs/base")
 
 
 def test_shots_beyond_what_was_trained_are_refused(run: Path, data: Path) -> None:
