@@ -4,6 +4,7 @@
     python -m benchmarks.ablations runs/starter --out runs/ablations [--only NAME ...] [--seeds N] [--steps N]
                                                 [--json FILE] [--curve FILE]
 
+The run may be another one with sources of the starter, such as one of the recipe `tasks`; those that it has are taken.
 Each training is a run folder of its own under --out, so what was stopped goes on, and what is done is not done again.
 What counts is the loss on held-out documents, in nats a label: `heldout/loss`, as training weights it, and that of each
 objective. Runs of one seed see the same documents in the same order. `--curve` draws `experts` over `dense` as SVG.
@@ -16,7 +17,7 @@ import contextlib
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ from benchmarks.command import check
 from benchmarks.curve import curve_svg
 from benchmarks.runners import say
 from m6.config import UserError, nearest
+from m6.corpus.config import CorpusConfig
 from m6.model import transformer
 from m6.model.config import ModelConfig
 from m6.model.sizes import SIZES
@@ -152,14 +154,15 @@ CHANGES = {
 }
 
 
-def recipe(change: Change, seed: int, steps: int) -> Recipe:
-    """The starter's mixture without painting, on the nano size; held-out documents are looked at a dozen times.
+def recipe(change: Change, seed: int, steps: int, sources: Collection[str] = tuple(starter.SOURCES)) -> Recipe:
+    """The starter's mixture of these sources, without painting, on the nano size; held-out documents are looked at a
+    dozen times.
 
     An objective that is left out keeps its place in the batches, with a weight of 0, so that it is scored."""
     base = starter.recipe()
     entries = []
     for entry in base.pretrain.data.mixture:
-        if "text_to_image" not in entry.objectives:
+        if entry.source in sources and "text_to_image" not in entry.objectives:
             weights = {name: change.weights.get(name, weight) for name, weight in entry.objectives.items()}
             entries.append({**entry.model_dump(), "objectives": weights})
     loop = {"num_steps": steps, "heldout_every": max(10, steps // 12 // 10 * 10), "heldout_batches": 16,
@@ -178,7 +181,7 @@ def measure(source: Path, out: Path, name: str, seed: int, steps: int) -> list[d
     from m6.stages import run_stage
 
     folder = out / f"{name}-{seed}"
-    chosen = recipe(CHANGES[name], seed, steps)
+    chosen = recipe(CHANGES[name], seed, steps, CorpusConfig.read(source / "config.json", "corpus").sources)
     if read_done(folder, "pretrain") is None:
         say(f"{name}, seed {seed}: {CHANGES[name].about}")
         run = Run.open(folder, chosen)
