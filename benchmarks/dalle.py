@@ -77,7 +77,8 @@ def _learnt(
     told: dict[str, Told] = {}
     for who, words in programs.items():
         say(f"training {who}, {seconds:.0f} s of CPU{', three times' * (who == 'peer')}")
-        told[who] = _trained([*words, "learn", str(seconds)], Path(words[-1]).with_name(f"{who}.npz"))
+        out = Path(words[-1]).with_name(f"{who}.npz") if "paint_right_vs_dalle" in keys else None
+        told[who] = _trained([*words, "learn", str(seconds)], out)
     sizes = ", ".join(f"{who} {one['parameters']:,} parameters, {one['steps']} updates" for who, one in told.items())
     note = f"{seconds:.0f} s of CPU each, {len(found.data['train_texts']):,} scenes; {sizes}"
     if "peer" in told:
@@ -92,14 +93,18 @@ def _learnt(
     return rows
 
 
-def _trained(words: list[str], out: Path) -> Told:
-    """What a program says of its training, and what it has painted, by temperature. UserError if it fails."""
-    environment = {**os.environ, **ONE_THREAD, **NO_NETWORK}
-    done = subprocess.run([*words, str(out)], capture_output=True, text=True, cwd=ROOT, env=environment)
+def _trained(words: list[str], out: Path | None) -> Told:
+    """What a program says of its training, and, if there is a file for it, what it has painted, by temperature.
+    UserError if it fails."""
+    words, environment = [*words, *([str(out)] if out else [])], {**os.environ, **ONE_THREAD, **NO_NETWORK}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment)
     if done.returncode:
         raise UserError(f"benchmarks: {' '.join(words[:3])} ended: {' '.join(done.stderr.strip().splitlines()[-1:])}")
-    with np.load(out) as painted:
-        return {**json.loads(done.stdout.splitlines()[-1]), "painted": dict(painted)}
+    told: Told = json.loads(done.stdout.splitlines()[-1])
+    if out:
+        with np.load(out) as painted:
+            told["painted"] = dict(painted)
+    return told
 
 
 def _right(given: argparse.Namespace, found: Material, told: dict[str, Told], note: str) -> Row:
@@ -112,7 +117,9 @@ def _right(given: argparse.Namespace, found: Material, told: dict[str, Told], no
         f"{who} {' and '.join(f'{share:.3f}' for share in each)} at temperatures {' and '.join(told[who]['painted'])}"
         for who, each in shares.items()
     )
-    judged = f"{len(found.wanted)} held-out scenes, a judge that finds {court.accuracy:.3f} of real ones right"
+    restored = court.right(found.data["heldout_codes"], found.wanted)
+    judged = f"{len(found.wanted)} held-out scenes, whose own codes are right for {restored:.3f}, by a judge"
+    judged += f" that finds {court.accuracy:.3f} of real ones right"
     note = f"{seen}; {judged}; {note}"
     if "peer" in best and not best["peer"][0]:
         made = _row("paint_right_vs_dalle", given, "share", {"ours": best["ours"]}, note)

@@ -62,8 +62,8 @@ def material(run: Path, heldout: int, most: int = 0) -> Material:
         for (split, rows), limit in zip(splits.items(), (most, heldout), strict=True)
     }
     grids = {split: np.stack([codes[row] for row in rows]) for split, rows in chosen.items()}
-    documents = {split: [from_row(shards[row]) for row in rows] for split, rows in chosen.items()}
-    encoded = {split: [tokenizer.encode(each["text"]) for each in some] for split, some in documents.items()}
+    texts = shards.columns(["text"]).column("text").to_pylist()
+    encoded = {split: [tokenizer.encode(texts[row]) for row in rows] for split, rows in chosen.items()}
     longest = max(len(ids) for some in encoded.values() for ids in some)
     data: dict[str, Any] = {
         "run": str(run.absolute()), "text_size": tokenizer.size, "side": grids["train"].shape[1],
@@ -75,7 +75,7 @@ def material(run: Path, heldout: int, most: int = 0) -> Material:
         data[f"{split}_texts"] = np.array([[*ids, *[PAD] * (longest - len(ids))] for ids in encoded[split]])
         data[f"{split}_codes"] = grids[split].reshape(len(grids[split]), -1)
     canvas = ScenesConfig.read(config, section=f"corpus.sources.{SOURCE}")
-    return Material(data, [expected_of(each, canvas.size) for each in documents["heldout"]])
+    return Material(data, [expected_of(from_row(shards[row]), canvas.size) for row in chosen["heldout"]])
 
 
 class Court:

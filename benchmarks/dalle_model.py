@@ -1,4 +1,4 @@
-"""Our transformer beside DALLE-pytorch: python -m benchmarks.dalle_model DATA train|paint|learn [SECONDS OUT]
+"""Our transformer beside DALLE-pytorch: python -m benchmarks.dalle_model DATA train|paint|learn [SECONDS [OUT]]
 
 That of the run's config, from scratch, on text_to_image alone; the optimizers, their peak rates, the loss and the rows
 of samples are the run's, and the schedule is that of the part of the recipe `paint` in which it paints. So it has one

@@ -1,4 +1,4 @@
-"""DALLE-pytorch under measurement: PYTHON dalle.py DATA train|paint|learn [SECONDS OUT]
+"""DALLE-pytorch under measurement: PYTHON dalle.py DATA train|paint|learn [SECONDS [OUT]]
 
 The `DALLE` of the package of as many layers, as wide, with as many heads and the same inner width as ours, its other
 settings as published: gated feed-forward, shifted tokens, rotary positions, causal attention over text and codes, text

@@ -42,9 +42,9 @@ Make = Callable[[dict[str, Any], float], Painter]
 
 
 def main(make: Make, rates: Sequence[float], path: str, what: str, *words: str) -> None:
-    """Serve "train", updates, or "paint", both in the middle of the rates; or "learn SECONDS OUT": train at each rate
-    for so many seconds, print what became of the best as a line of JSON, and write what it paints from the held-out
-    texts to OUT."""
+    """Serve "train", updates, or "paint", both in the middle of the rates; or "learn SECONDS [OUT]": train at each rate
+    for so many seconds, print what became of the best as a line of JSON, and, if it is named, write what it paints from
+    the held-out texts to OUT."""
     torch.set_flush_denormal(True)
     data: dict[str, Any] = torch.load(path, weights_only=False)
     if what == "learn":
@@ -73,14 +73,14 @@ def batches(data: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield texts[chosen], codes[chosen]
 
 
-def learn(make: Make, rates: Sequence[float], data: dict[str, Any], seconds: str, out: str) -> None:
+def learn(make: Make, rates: Sequence[float], data: dict[str, Any], seconds: str, out: str = "") -> None:
     """See `main`."""
     found = {rate: trained(make(data, rate), data, float(seconds)) for rate in rates}
     bits = {rate: heldout_bits(painter, data) for rate, (painter, _) in found.items()}
     best = min(bits, key=lambda rate: bits[rate] if math.isfinite(bits[rate]) else math.inf)
     painter, steps = found[best]
-    painted = {str(at): painted_all(painter, data["heldout_texts"], at) for at in TEMPERATURES}
-    np.savez(out, **painted)
+    if out:
+        np.savez(out, **{str(at): painted_all(painter, data["heldout_texts"], at) for at in TEMPERATURES})
     parameters = sum(each.numel() for each in painter.model.parameters() if each.requires_grad)
     told = {"bits": bits[best], "rate": best, "rates": bits, "steps": steps, "parameters": parameters}
     print(json.dumps(told))
