@@ -80,7 +80,8 @@ def learn(make: Make, rates: Sequence[float], data: dict[str, Any], seconds: str
     best = min(bits, key=lambda rate: bits[rate] if math.isfinite(bits[rate]) else math.inf)
     painter, steps = found[best]
     if out:
-        np.savez(out, **{str(at): painted_all(painter, data["heldout_texts"], at) for at in TEMPERATURES})
+        painted: dict[str, Any] = {str(at): painted_all(painter, data["heldout_texts"], at) for at in TEMPERATURES}
+        np.savez(out, **painted)
     parameters = sum(each.numel() for each in painter.model.parameters() if each.requires_grad)
     told = {"bits": bits[best], "rate": best, "rates": bits, "steps": steps, "parameters": parameters}
     print(json.dumps(told))
