@@ -39,6 +39,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.vqgan --json runs/vqgan.json
 	$(BIN)/python -m benchmarks.scale --json runs/scale.json
 	$(BIN)/python -m benchmarks.text_to_image --json runs/text_to_image.json
+	for stage in corpus tokenizer vqgan; do $(BIN)/m6 $$stage paint || exit; done
+	$(BIN)/python -m benchmarks.dalle --json runs/dalle.json
 
 bench-gpu: $(READY)
 	$(BIN)/python -m benchmarks.gpu --json runs/gpu.json

@@ -18,9 +18,15 @@ from pathlib import Path
 from benchmarks.runners import DEFAULT_PEERS, PEERS, say
 from m6.config import UserError, nearest
 
+# What it needs beside these is for image tokenizers of its own; see `benchmarks.peers.dalle`.
+DALLE = (
+    "--no-deps", "dalle-pytorch==1.6.6", "rotary-embedding-torch==0.2.3", "axial-positional-embedding==0.2.1",
+    "einops==0.8.2", "numpy",
+)  # fmt: skip
 # Each list is a call of pip. torch comes first and alone: of this very version there is a build for the processor
 # alone, and a range would bring gigabytes of CUDA packages along.
 PACKAGES = {
+    "dalle-pytorch": (("torch==2.13.0",), DALLE),
     "data-juicer": (("torch==2.13.0",), ("py-data-juicer==1.6.1", "selectolax", "ftfy", "emoji")),
     "datatrove": (("datatrove[io,processing]==0.10.1", "lxml_html_clean"),),
     "diffusers": (("torch==2.13.0",), ("diffusers==0.42.1", "transformers==5.23.0")),

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
 
-from benchmarks import gpu, scale
+from benchmarks import dalle, gpu, scale
 from benchmarks.command import RUNS, command
 from benchmarks.corpus import PARTS
 from benchmarks.memory import peak_of
@@ -279,3 +279,39 @@ def test_smoke_of_the_image_tokenizer_without_peers(tmp_path: Path) -> None:
     assert {one["key"] for one in rows} == {"encode_vs_diffusers", "decode_vs_diffusers", "psnr_vs_diffusers"}
     assert all(one["ours"] and one["ours"] > 0 and one["ratio"] is None for one in rows)
     assert f"diffusers is missing: no {tmp_path / 'diffusers'}" in done.stderr
+
+
+@pytest.mark.xdist_group("smoke")
+def test_smoke_of_painting_beside_dalle_without_it(run: Path, tmp_path: Path) -> None:
+    """A few updates and paintings of ours; the row beside the missing peer has no ratio, and a line says why."""
+    command = [sys.executable, "-m", "benchmarks.dalle", "--smoke", "--run", str(run)]
+    done = subprocess.run(
+        [*command, "--json", str(tmp_path / "rows.json")],
+        cwd=ROOT,
+        env={**os.environ, "M6_PEERS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
+    assert set(rows) == {"bits_vs_dalle", "paint_right_vs_dalle", "train_codes_vs_dalle", "paint_vs_dalle"}
+    assert all(one["peer"] is None and one["ratio"] is None for one in rows.values())
+    assert 0 < rows["bits_vs_dalle"]["ours"] < 12  # the codes of this run are few, of 1,000 by chance it were 10
+    assert 0 <= rows["paint_right_vs_dalle"]["ours"] <= 1
+    assert rows["train_codes_vs_dalle"]["ours"] > 0
+    assert rows["paint_vs_dalle"]["ours"] > 0
+    assert f"dalle-pytorch is missing: no {tmp_path / 'dalle-pytorch'}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--minutes", "0"], "benchmarks: --minutes 0.0 is no time to learn in, it has to be above 0"),
+        (["--run", "nowhere"], "benchmarks: nowhere is no run with image codes; make one with: m6 quickstart paint"),
+    ],
+)
+def test_painting_beside_dalle_needs_time_and_codes(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dalle.main(words) == 2
+    assert capsys.readouterr().err == line + "\n"
