@@ -143,6 +143,8 @@ CHANGES = {
     "bare_queries": Change("queries and keys not normalised", code=bare_queries),
     "adamw_3e-3": Change("AdamW for all, peak 3e-3", {ADAMW: 0.0, RATE: 3e-3}),
     "adamw_1e-3": Change("AdamW for all, peak 1e-3", {ADAMW: 0.0, RATE: 1e-3}),
+    "no_captioning": Change("no captioning", weights={"captioning": 0.0}),
+    "no_questions": Change("no questions about pictures", weights={"visual_question_answering": 0.0}),
     "no_denoising": Change("no denoising", weights={"text_denoising": 0.0, "image_denoising": 0.0}),
     "no_matching": Change("no matching", weights={"matching": 0.0}),
     "pictures_alone": Change("pictures with text, no text alone", weights=dict.fromkeys(ABOUT_TEXT, 0.0)),

@@ -29,6 +29,8 @@ from m6.tokenizer.vocabulary import END, PAD, TEXT
 TRIED = (8, 16, 32, 64, 128)
 """Captions at once."""
 TRIED_ON = 128  # captions
+CACHES = ("past_key_values", "cache")
+"""What `generate` calls it before transformers 5.24, and since."""
 
 
 class Layer:
@@ -62,27 +64,29 @@ class Wrapped(PreTrainedModel, GenerationMixin):
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
         """The last token alone: what is before it is cached."""
-        names = ("past_key_values", "order", "visible")
+        names = (*CACHES, "order", "visible")
         return {"input_ids": input_ids[:, -1:], **{name: kwargs[name] for name in names if name in kwargs}}
 
     def forward(
         self,
         input_ids: Tensor,
-        past_key_values: DynamicCache,
         order: Tensor,
+        past_key_values: DynamicCache | None = None,
+        cache: DynamicCache | None = None,
         visible: Tensor | None = None,
         attention_mask: Tensor | None = None,
         return_dict: bool = True,
     ) -> CausalLMOutputWithPast:
         """input_ids: [B, 1]; order: [B], where the answer starts; visible: [B, T] of the prefix, None if all is."""
-        step = past_key_values.get_seq_length() - int(self.prefix_length)
+        past: Any = past_key_values if cache is None else cache
+        step = past.get_seq_length() - int(self.prefix_length)
         place = torch.stack([order + step, torch.zeros_like(order), torch.zeros_like(order)], -1)[:, None]
         mask = None
         if visible is not None:
             mask = torch.cat([visible, visible.new_ones(len(visible), step + 1)], 1)[:, None, None]
-        layers: Any = [Layer(past_key_values, index) for index in range(len(self.model.blocks))]
+        layers: Any = [Layer(past, index) for index in range(len(self.model.blocks))]
         hidden = self.model(input_ids, place, mask, caches=layers)
-        return CausalLMOutputWithPast(logits=self.engine.text_logits(hidden), past_key_values=past_key_values)
+        return CausalLMOutputWithPast(logits=self.engine.text_logits(hidden), past_key_values=past)
 
     @torch.inference_mode()
     def write(self, prefixes: Sequence[Prefix], most: int, **settings: Any) -> list[list[int]]:

@@ -26,7 +26,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from benchmarks.paint import VOCABULARY, Asked, read
 from benchmarks.peers.serve import serve
-from benchmarks.peers.transformers_generate import Layer
+from benchmarks.peers.transformers_generate import CACHES, Layer
 from m6.generate.prefill import Prefill, Prefix
 from m6.tokenizer.vocabulary import IMAGE
 
@@ -51,27 +51,29 @@ class Painter(PreTrainedModel, GenerationMixin):
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
         """The last token alone, for both halves."""
-        names = ("past_key_values", "order", "visible")
-        return {"input_ids": input_ids[:, -1:].repeat(2, 1), **{name: kwargs[name] for name in names}}
+        names = (*CACHES, "order", "visible")
+        return {"input_ids": input_ids[:, -1:].repeat(2, 1), **{name: kwargs[name] for name in names if name in kwargs}}
 
     def forward(
         self,
         input_ids: Tensor,
-        past_key_values: DynamicCache,
         order: Tensor,
         visible: Tensor,
+        past_key_values: DynamicCache | None = None,
+        cache: DynamicCache | None = None,
         attention_mask: Tensor | None = None,
         return_dict: bool = True,
     ) -> CausalLMOutputWithPast:
         """input_ids: [2 B, 1]; order: [2 B]; visible: [2 B, P] of the prefix."""
-        step = past_key_values.get_seq_length() - visible.shape[1]
+        past: Any = past_key_values if cache is None else cache
+        step = past.get_seq_length() - visible.shape[1]
         row, column = (torch.full_like(order, at + 1) for at in divmod(step, self.asked.side))
         place = torch.stack([order, row, column], -1)[:, None]
         mask = torch.cat([visible, visible.new_ones(len(visible), step + 1)], 1)[:, None, None]
-        layers: Any = [Layer(past_key_values, index) for index in range(len(self.model.blocks))]
+        layers: Any = [Layer(past, index) for index in range(len(self.model.blocks))]
         ids = torch.where(input_ids == START, IMAGE, input_ids + VOCABULARY.text_size)
         hidden = self.model(ids, place, mask, caches=layers)
-        return CausalLMOutputWithPast(logits=self.asked.engine.code_logits(hidden), past_key_values=past_key_values)
+        return CausalLMOutputWithPast(logits=self.asked.engine.code_logits(hidden), past_key_values=past)
 
     @torch.inference_mode()
     def paint(self) -> np.ndarray:

@@ -34,12 +34,12 @@ def contrastive_search(
     count, candidates = len(prefixes), decoding.top_k or CANDIDATES
     cached = SideBySide(engine, prefixes, candidates, most + 1)
     writing = Writing(count, grammar)
-    hidden = cached.read(torch.full((count, 1), TEXT), 0)[:, 0]
+    hidden = cached.read(torch.full((count, 1), TEXT), 0)[:, 0].cpu()
     past = F.normalize(hidden, dim=-1)[:, None]
     for step in range(1, most + 1):
         logits = restrict(engine.text_logits(hidden), writing.written, decoding, writing.allowed())
         chances, tokens = logits.softmax(-1).topk(candidates)
-        states_of = cached.read(tokens, step)
+        states_of = cached.read(tokens, step).cpu()
         chosen = _chosen(states_of, past, chances, decoding.contrast)
         cached.follow(chosen[:, None].expand(-1, candidates))
         hidden = states_of[torch.arange(len(chosen)), chosen]

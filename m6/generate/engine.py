@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from m6.generate.prefill import Prefill, Prefix
 from m6.generate.sampling import GREEDY, Sampling, choose, generators, generators_of
 from m6.generate.writing import Writing
 from m6.model.config import ModelConfig
-from m6.model.masks import build_mask
+from m6.model.masks import Mask, build_mask
 from m6.model.transformer import Transformer
 from m6.model.weights import check_beside, load_weights, newest, newest_weights
 from m6.tokenizer.text import TextTokenizer
@@ -62,9 +63,9 @@ class Engine:
         self.data = data
 
     @classmethod
-    def load(cls, folder: Path, weights: Path | None = None) -> Engine:
-        """The engine of a run folder, with its newest weights or those of a given checkpoint. UserError if a part of
-        the run is missing, damaged or of another training."""
+    def load(cls, folder: Path, weights: Path | None = None, device: str = "auto") -> Engine:
+        """The engine of a run folder, with its newest weights or those of a given checkpoint, on CUDA if there is any,
+        or on the device that is named. UserError if a part of the run is missing, damaged or of another training."""
         torch.set_flush_denormal(True)
         config = folder / "config.json"
         size = ModelConfig.read(config, section="model")
@@ -78,7 +79,21 @@ class Engine:
         chosen = weights or newest_weights(folder)
         check_beside(chosen, folder)
         load_weights(chosen, model)
-        return cls(model, vocabulary, tokenizer, vqgan, DataConfig.read(config, section="pretrain.data"), side)
+        engine = cls(model, vocabulary, tokenizer, vqgan, DataConfig.read(config, section="pretrain.data"), side)
+        return engine.to("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+
+    def to(self, device: str) -> Engine:
+        """The same, computed there. What is drawn and decided about texts stays on the CPU, so that a seed gives the
+        same numbers everywhere."""
+        for part in (self.model, self.vqgan):
+            if part is not None:
+                part.to(device)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.model.embedding.weight.device
 
     @property
     def codes_side(self) -> int:
@@ -105,9 +120,27 @@ class Engine:
         """How the size of a painting, in codes, is told, if the model has learnt that."""
         return (Text(tuple(self.tokenizer.encode(size_prompt(height, width)))),) if self.data.tell_size else ()
 
+    def hidden(
+        self,
+        ids: Tensor,
+        position: Tensor,
+        mask: Mask | None,
+        pictures: Sequence[Tensor] = (),
+        patch_at: Tensor | None = None,
+        **named: Any,
+    ) -> Tensor:
+        """What the model makes of its inputs (see `Transformer.forward`), which may lie anywhere; the states stay where
+        they are computed."""
+        ids, position, mask, patch_at = (self._brought(each) for each in (ids, position, mask, patch_at))
+        hidden: Tensor = self.model(ids, position, mask, [self._brought(each) for each in pictures], patch_at, **named)
+        return hidden
+
+    def _brought(self, value: Any) -> Any:
+        return value.to(self.device) if isinstance(value, Tensor) else value
+
     def text_logits(self, hidden: Tensor) -> Tensor:
-        """Of entries of the text vocabulary alone: [.., D] -> [.., V']."""
-        return F.linear(hidden, self.model.embedding.weight[: self.vocabulary.text_size])
+        """Of entries of the text vocabulary alone, on the CPU: [.., D] -> [.., V']."""
+        return F.linear(self._brought(hidden), self.model.embedding.weight[: self.vocabulary.text_size]).cpu()
 
     def code_logits(self, hidden: Tensor) -> Tensor:
         """Of image codes alone: [.., D] -> [.., num_codes]."""
@@ -116,13 +149,14 @@ class Engine:
     def encode_pictures(self, pixels: np.ndarray) -> np.ndarray:
         """[B, S, S, 3] uint8 -> codes [B, h, w]."""
         assert self.vqgan is not None
-        return self.vqgan.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0).numpy()
+        images = self._brought(torch.from_numpy(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        return self.vqgan.encode(images).cpu().numpy()
 
     def decode_codes(self, codes: np.ndarray) -> np.ndarray:
         """Codes [B, h, w] -> pixels [B, S, S, 3] uint8."""
         assert self.vqgan is not None
-        images = self.vqgan.decode(torch.from_numpy(codes))
-        return np.ascontiguousarray(((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+        images = self.vqgan.decode(self._brought(torch.from_numpy(codes)))
+        return np.ascontiguousarray(((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
 
     def write(
         self,
@@ -221,10 +255,11 @@ class Engine:
             batch = pack(
                 samples[start : start + BATCH], self.vocabulary, self.model.config.patch_grid, self.data.row_length
             )
-            codes = self.model.config.code_attention
-            mask = build_mask(batch.sample, batch.branch, batch.causal, batch.position, codes)
-            hidden = self.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
-            losses = F.cross_entropy(self.model.logits(hidden), batch.labels, reduction="none")
+            told = (self._brought(each) for each in (batch.sample, batch.branch, batch.causal, batch.position))
+            mask = build_mask(*told, self.model.config.code_attention)
+            at = self._brought(batch.label_at)
+            hidden = self.hidden(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at)
+            losses = F.cross_entropy(self.model.logits(hidden).cpu(), batch.labels, reduction="none")
             found.append(torch.zeros(len(batch.keys)).index_add(0, batch.label_sample, losses).numpy())
         return np.concatenate(found)
 

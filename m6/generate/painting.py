@@ -55,7 +55,7 @@ class Request:
         if self.blank:
             count = len(self.prefixes)
             logits = guide(logits[:count], logits[count:], self.guidance)
-        return choose_at(logits, self.sampling, numbers)
+        return choose_at(logits, self.sampling, numbers.to(logits.device)).cpu()
 
 
 @torch.inference_mode()

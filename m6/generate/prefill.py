@@ -37,7 +37,7 @@ class Prefill:
     ) -> None:
         """`room`: tokens behind the prefix. `places`: cells that are painted behind it, where the model's codes see
         some of each other only; so many keys are kept then as are still needed."""
-        self.model = engine.model
+        self.engine, self.model = engine, engine.model
         painted = slots(engine.model.config.code_attention, places) if places else None
         room = painted.room if painted else room
         runs = []
@@ -55,7 +55,7 @@ class Prefill:
         rows, length = len(runs), max(len(run.ids) for run in runs)
         self.length = length
         self.padded = any(len(run.ids) < length for run in runs)
-        self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool)
+        self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool, device=engine.device)
         self.caches: list[Cache] = self.model.make_caches(rows, length + room, bool(painted))
         self.cells = torch.zeros(0, 2, dtype=torch.int64)
         """Where tokens of `several` stand."""
@@ -72,13 +72,14 @@ class Prefill:
             offset = row * length + pad
             pictures += [(pixels, range(at.start + offset, at.stop + offset)) for pixels, at in run.pictures]
         if length:
-            seen = self.visible[..., :length] & ((branch[:, None, :, None] == 1) | (branch[:, None, None, :] == 0))
+            own = (branch[:, None, :, None] == 1) | (branch[:, None, None, :] == 0)
+            seen = self.visible[..., :length].cpu() & own
             if self.padded:  # it looks at itself alone: a query that may look nowhere would give no number
                 seen |= torch.eye(length, dtype=torch.bool)
             mask = None if bool(seen.all()) else seen
-            self.model(ids, position, mask, *group_pictures(pictures), caches=self.caches)
+            self.engine.hidden(ids, position, mask, *group_pictures(pictures), caches=self.caches)
         if painted:
-            behind = Painted.behind(length, painted)
+            behind = Painted.behind(length, painted, engine.device)
             for cache in self.caches:
                 cache.length, cache.behind = 0, behind
 
@@ -90,7 +91,7 @@ class Prefill:
         if self.padded:
             seen = cache.behind.read[cache.length] if cache.behind else slice(cache.length + 1)
             mask = self.visible[..., seen]
-        return self.model(tokens[:, None], place, mask, caches=self.caches)[:, 0]
+        return self.engine.hidden(tokens[:, None], place, mask, caches=self.caches)[:, 0]
 
     def several(self, tokens: Tensor, cells: Tensor) -> Tensor:
         """Hidden states [B, T, D] after T more tokens [B, T] of each row, of one picture, which stand at the cells
@@ -105,8 +106,8 @@ class Prefill:
             shown = torch.cat([cells.new_zeros(self.length + 1, 2), self.cells, cells[:-1]])[: start + count]
             allowed &= reaches(codes, *cells[:, None].unbind(-1), *shown.unbind(-1))
             self.cells = torch.cat([self.cells, cells])
-        mask = allowed & self.visible[..., : start + count]
-        return self.model(tokens, place, mask, caches=self.caches)
+        mask = allowed.to(self.visible.device) & self.visible[..., : start + count]
+        return self.engine.hidden(tokens, place, mask, caches=self.caches)
 
     def forget(self, count: int) -> None:
         """Takes the last `count` tokens of `several` back."""
@@ -130,7 +131,7 @@ class SideBySide:
         self.prefill = Prefill(engine, prefixes, beams * most)
         self.beams = beams
         hidden = ~self.prefill.visible.expand(-1, -1, beams, -1)
-        self.mask = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
+        self.mask = torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, -torch.inf)
         """[B, 1, K, C] float32: 0 where a beam sees a place of the caches, else minus infinity."""
         self.mask[..., self.prefill.length :] = -torch.inf
 
@@ -145,12 +146,14 @@ class SideBySide:
         order = self.prefill.order + step
         place = torch.stack([order, torch.zeros_like(order), torch.zeros_like(order)], -1)
         mask = self.mask[:, :, :count, : start + count]
-        return self.prefill.model(tokens, place[:, None].expand(-1, count, -1), mask, caches=self.prefill.caches)
+        place = place[:, None].expand(-1, count, -1)
+        return self.prefill.engine.hidden(tokens, place, mask, caches=self.prefill.caches)
 
     def follow(self, parents: Tensor) -> None:
         """Makes beam k of a request go on from what beam parents[b, k] has seen; parents: [B, K]."""
         own = self.mask[..., self.prefill.length : self.prefill.caches[0].length]
-        own.copy_(own.gather(2, parents[:, None, :, None].expand(-1, 1, -1, own.shape[-1])))
+        beams = parents.to(own.device)[:, None, :, None]
+        own.copy_(own.gather(2, beams.expand(-1, 1, -1, own.shape[-1])))
 
     def keep(self, rows: Tensor) -> None:
         """Takes all other requests out. rows: [N] int64, in order."""

@@ -81,21 +81,21 @@ class Row:
 
     def behind(self, cached: Prefill) -> np.ndarray:
         """log p [B, M] of the M texts behind B prefixes; what was cached behind these is lost."""
-        rows, model = len(cached.order), self.engine.model
+        rows = len(cached.order)
         for cache in cached.caches:
             cache.length = cached.length
         order = cached.order[:, None] + self.place
         position = torch.stack([order, torch.zeros_like(order), torch.zeros_like(order)], -1)
-        hidden = model(self.ids.expand(rows, -1), position, self._mask(cached), caches=cached.caches)
-        logits = model.logits(hidden)
+        hidden = self.engine.hidden(self.ids.expand(rows, -1), position, self._mask(cached), caches=cached.caches)
+        logits = self.engine.model.logits(hidden)
         chances = logits[:, self.node, self.label] - logits.logsumexp(-1)[:, self.node]
-        sums = torch.zeros(rows, len(self.part), dtype=torch.float64).index_add(1, self.text, chances.double())
+        sums = torch.zeros(rows, len(self.part), dtype=torch.float64).index_add(1, self.text, chances.double().cpu())
         found: np.ndarray = sums.numpy()
         return found
 
     def _mask(self, cached: Prefill) -> Tensor:
         """[B or 1, 1, T, P + T], to be added to scores."""
-        hidden = ~(cached.visible if cached.padded else cached.visible[:1])[..., : cached.length]
+        hidden = ~(cached.visible if cached.padded else cached.visible[:1])[..., : cached.length].cpu()
         prefix = torch.zeros(hidden.shape).masked_fill(hidden, -torch.inf).expand(-1, -1, len(self.ids), -1)
         return torch.cat([prefix, self.mask.expand(len(prefix), 1, -1, -1)], -1)
 

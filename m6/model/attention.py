@@ -35,10 +35,11 @@ class Painted:
     """Those of the prefix too."""
 
     @classmethod
-    def behind(cls, prefix: int, slots: Slots) -> Painted:
-        """Of codes behind `prefix` tokens."""
+    def behind(cls, prefix: int, slots: Slots, device: torch.device) -> Painted:
+        """Of codes behind `prefix` tokens, for caches on that device."""
         first = torch.arange(prefix)
-        return cls([prefix + slot for slot in slots.write], [torch.cat([first, prefix + seen]) for seen in slots.read])
+        read = [torch.cat([first, prefix + seen]).to(device) for seen in slots.read]
+        return cls([prefix + slot for slot in slots.write], read)
 
 
 @dataclass

@@ -19,7 +19,7 @@ SEEING = {"captioning": 2.0, "visual_question_answering": 4.0}
 """Objectives that share one picture, with the weight of their loss."""
 
 
-def recipe(look_steps: int = 600, paint_steps: int = 1_800) -> Recipe:
+def recipe(look_steps: int = 500, paint_steps: int = 1_300) -> Recipe:
     """The whole run. In the first `look_steps` scenes are only read, as in `quickstart`."""
     num_steps = look_steps + paint_steps
     looked = look_steps / num_steps
@@ -45,13 +45,13 @@ def recipe(look_steps: int = 600, paint_steps: int = 1_800) -> Recipe:
         tokenizer=TokenizerConfig(vocab_size=2_600, max_piece=1),
         vqgan=VQGANStage(
             model=VQGANConfig(channels=(32, 64, 128)),
-            losses=LossConfig(perceptual=0.5, discriminator=0.2, discriminator_start=1_200),
+            losses=LossConfig(perceptual=0.5, discriminator=0.2, discriminator_start=700),
             features=FeaturesConfig(source="own"),
             average=0.99,
             grid_every=100,
             batch_size=16,
             loop=LoopConfig(
-                num_steps=1_500,
+                num_steps=1_000,
                 checkpoint_every=100,
                 optimizer=OptimizerConfig(learning_rate=3e-3, muon_learning_rate=0.0, schedule=quickstart.FALL),
             ),

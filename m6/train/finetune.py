@@ -103,7 +103,7 @@ def give_back(folder: Path) -> None:
 def prepare(folder: Path, stage: FinetuneStage, examples: Sequence[Example], seed: int, ranks: Ranks) -> Task[Batch]:
     """What is trained. UserError for whatever is missing or does not fit."""
     weights = None if checkpoints(folder / "finetune") else newest_weights(Path(stage.start_from))
-    engine = Engine.load(folder, weights)
+    engine = Engine.load(folder, weights, device="cpu")
     segments = RunSegments(engine, folder)
     data = engine.data.override({"max_skipped": stage.max_skipped})
     chosen = named(stage.task)

@@ -1,0 +1,56 @@
+"""The same held-out pictures through several image tokenizers: python examples/restored.py sheet.png RUN [RUN ...]
+
+The first row of the sheet shows the pictures of the first run's corpus as they are, each further row what the image
+tokenizer of one run restores of them; prints how near that is (PSNR, dB).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from m6.corpus.document import from_row
+from m6.data.images import decode_image
+from m6.model.weights import load_weights, newest
+from m6.shards import Shards
+from m6.vqgan.config import VQGANConfig
+from m6.vqgan.model import VQGAN
+
+COUNT, ENLARGED = 8, 2
+
+
+def pictures(run: Path) -> np.ndarray:
+    """Held-out pictures [N, S, S, 3] uint8, spread over all of them."""
+    shards = Shards(run / "corpus")
+    rows = [row for row in map(from_row, map(shards.__getitem__, range(len(shards)))) if row["images"]]
+    heldout = [row for row in rows if row["split"] == "heldout"]
+    chosen = heldout[:: max(1, len(heldout) // COUNT)][:COUNT]
+    return np.stack([decode_image(row["images"][0]["bytes"]) for row in chosen])
+
+
+@torch.inference_mode()
+def restored(run: Path, pixels: np.ndarray) -> np.ndarray:
+    """The same pictures, written as codes and read again."""
+    model = VQGAN(VQGANConfig.read(run / "config.json", section="vqgan.model")).eval()
+    load_weights(newest(run / "vqgan", "vqgan"), model)
+    images = model.decode(model.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1))
+    shown: np.ndarray = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return shown
+
+
+def main(sheet: Path, runs: list[Path]) -> None:
+    """Write the sheet."""
+    originals = pictures(runs[0])
+    rows = [originals]
+    for run in runs:
+        rows.append(restored(run, originals))
+        error = ((rows[-1].astype(float) - originals) ** 2).mean((1, 2, 3))
+        print(f"{run}: {(10 * np.log10(255**2 / error)).mean():.1f} dB")
+    whole = np.concatenate([np.concatenate(list(row), 1) for row in rows], 0)
+    Image.fromarray(whole).resize((whole.shape[1] * ENLARGED, whole.shape[0] * ENLARGED), 0).save(sheet)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
