@@ -70,7 +70,9 @@ def test_what_the_guide_says_works_word_for_word(run: Path, tmp_path: Path) -> N
             assert json.loads(done.stdout)
         for code in blocks(GUIDE, "python"):
             script = code.replace("http://127.0.0.1:8000", url)
-            done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
 
 
@@ -108,7 +110,7 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_taken(run: Path) -> N
         ([], "takes one run folder"),
         (["nowhere"], "no run folder"),
         (["RUN", "--port", "-1"], "port"),
-        (["RUN", "--host", "256.0.0.1"], "take another"),
+        (["RUN", "--host", "192.0.2.1"], "take another"),
         (["RUN", "--slot", "4"], "slots"),
     ],
 )
