@@ -24,8 +24,16 @@ class ServeConfig(Config):
     """Seconds after which a request that is not done ends."""
     max_body_mb: Positive = 16.0
     """Megabytes of a request."""
+    max_picture_mb: Positive = 10.0
+    """Megabytes of a picture, as a file."""
     max_pixels: Count = 40_000_000
     """Pixels of a picture that is sent."""
+    max_prompt: Count = 4_000
+    """Characters of a text that is sent; what the model has learnt to read may be less."""
+    fetch_pictures: bool = False
+    """Fetches pictures that are given by address, from public addresses alone; else they have to be sent."""
+    fetch_seconds: Positive = 10.0
+    """Seconds for fetching one."""
     kept_pictures: Whole = 64
     """Pictures of which what the model made is kept, for the next question about one of them."""
     int8: bool = False

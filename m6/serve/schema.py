@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from m6.generate.sampling import MAX_SEED
 
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 MOST_CHOICES = 16
+
+
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 2.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
 Line = Annotated[str, StringConstraints(max_length=10_000)]
 
 
-class ImageURL(BaseModel):
+class Asked(BaseModel):
+    """What callers send; true is no number, and "1" neither."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class ImageURL(Asked):
     """Where a picture is."""
 
     url: str
-    """A data URL, `data:image/png;base64,...`."""
+    """A data URL, `data:image/png;base64,...`; or an address, if the server fetches any."""
 
 
-class Part(BaseModel):
+class Part(Asked):
     """A piece of a message."""
 
     type: Literal["text", "image_url"]
@@ -28,21 +42,21 @@ class Part(BaseModel):
     image_url: ImageURL | None = None
 
 
-class Message(BaseModel):
+class Message(Asked):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Line | list[Part] | None = None
 
 
-class Sampled(BaseModel):
+class Sampled(Asked):
     """How an answer is drawn."""
 
     model: str = ""
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = 1
+    n: Annotated[Integer, Field(ge=1, le=MOST_CHOICES)] = 1
     seed: Seed | None = None
     stop: Line | Annotated[list[Line], Field(max_length=4)] | None = None
     stream: bool = False
@@ -51,11 +65,11 @@ class Sampled(BaseModel):
 class ChatRequest(Sampled):
     """A conversation, of which the last message of the user is answered: a picture, a question, or both."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1_000)]
+    max_completion_tokens: Annotated[Integer, Field(ge=1)] | None = None
     task: Literal["", "caption", "question", "poem"] = ""
     """Ours: what is wanted; by itself a picture is described, and a question answered."""
-    form: Line = ""
+    form: Annotated[str, StringConstraints(max_length=20)] = ""
     """Ours: form of a poem, 五言绝句."""
 
 
@@ -65,16 +79,18 @@ class CompletionRequest(Sampled):
     prompt: Line
 
 
-class PaintRequest(BaseModel):
+class PaintRequest(Asked):
     """Pictures of a prompt."""
 
     prompt: Annotated[Line, StringConstraints(min_length=1)]
     model: str = ""
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = 1
-    size: str | None = None
+    n: Annotated[Integer, Field(ge=1, le=MOST_CHOICES)] = 1
+    size: Annotated[str, StringConstraints(max_length=20)] | None = None
     """Pixels, 256x256; those the run was trained on if left out."""
     response_format: Literal["b64_json"] | None = None
     stream: bool = False
+    best: Annotated[Integer, Field(ge=0, le=MOST_CHOICES)] = 0
+    """Ours: how many of the n are given, those that fit the prompt best, best first; 0 gives all."""
     seed: Seed | None = None
     """Ours: picture i draws from seed + i."""
     guidance: Annotated[float, Field(ge=0, le=50)] = 1.0
@@ -83,11 +99,11 @@ class PaintRequest(BaseModel):
     """Ours."""
 
 
-class MatchRequest(BaseModel):
+class MatchRequest(Asked):
     """A picture and texts."""
 
     image: str
-    """A data URL."""
+    """A data URL, or an address, if the server fetches any."""
     texts: Annotated[list[Line], Field(min_length=1, max_length=256)]
 
 
@@ -155,6 +171,10 @@ class Painted(BaseModel):
     """One picture."""
 
     b64_json: str
+    seed: int
+    """Ours: what it was drawn from; the same request with this seed and n 1 paints it again."""
+    score: float | None = None
+    """Ours, with `best`: how much likelier the picture makes the prompt, nats a token."""
 
 
 class PaintAnswer(BaseModel):

@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 
 from m6.config import UserError
+from m6.corpus.images.prepare import FORMATS
 from m6.data.objectives import poem_prompt, question_prompt
 from m6.data.poem_forms import line_length
 from m6.generate.answers import MAX_ANSWER, MAX_CAPTION, MAX_POEM, MAX_TEXT
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine, key_of
+from m6.generate.paintings import scores
 from m6.generate.poems import PoemGrammar
 from m6.generate.prefill import Prefix
 from m6.generate.rank import fits
@@ -31,6 +33,7 @@ from m6.generate.sampling import Sampling, generators_of
 from m6.generate.segments import RunSegments
 from m6.generate.text_to_image import Grid, prefixes, unfinished
 from m6.recipes.recipe import Recipe
+from m6.serve.asked import Pictures
 from m6.serve.config import ServeConfig
 from m6.serve.jobs import Event, PaintJob, TextJob
 from m6.serve.scheduler import Scheduler
@@ -46,6 +49,12 @@ SECTIONS = {
     "match": {"captioning"},
 }
 """What a run can do, by the objectives of which it needs one."""
+OBJECTIVES = {
+    "caption": "captioning",
+    "visual_question": "visual_question_answering",
+    "poem": "poem",
+}
+"""What it has to have learnt for a task; a question without a picture is a text like any other."""
 FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗")
 UPDATES = 16  # pictures of a painting that are shown while it is painted
 MOST_TEXTS = 256  # that are compared at once
@@ -62,7 +71,9 @@ class Service:
             quantize(self.engine)
         self.segments = RunSegments(self.engine, folder)
         recipe = Recipe.read(folder / "config.json")
+        self.learnt = recipe.learnt
         self.able = {section: bool(recipe.learnt & wanted) for section, wanted in SECTIONS.items()}
+        self.pictures = Pictures(config)
         self.made = int((folder / "config.json").stat().st_mtime)
         self.scheduler = Scheduler(
             self.engine, Slots(self.engine, config.slots, self._capacity(), config.kept_pictures),
@@ -84,7 +95,10 @@ class Service:
         self.scheduler.close()
 
     def prefix(self, task: str, text: str, image: bytes | None, form: str) -> Prefix:
-        """A request as it was learnt. UserError for a picture that cannot be read and a text that is too long."""
+        """A request as it was learnt. UserError if it was not, for a picture that cannot be read, for a long text."""
+        if OBJECTIVES.get(task, "") not in {"", *self.learnt}:
+            raise UserError(f"this model has not learnt {OBJECTIVES[task]}; /v1/models says what it can do")
+        self._check_length(text)
         if task == "poem":
             if form and not line_length(form):
                 raise UserError(f"form {form!r}: lines have five or seven characters, as in {', '.join(FORMS)}")
@@ -97,13 +111,13 @@ class Service:
     def picture(self, encoded: bytes) -> np.ndarray:
         """Bytes of a picture file as the model sees it, upright. UserError for what is none, or too large."""
         try:
-            with Image.open(io.BytesIO(encoded)) as opened:
+            with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
                 width, height = opened.size
                 if width * height > self.config.max_pixels:
                     raise UserError(
                         f"the picture has {width} x {height} pixels, at most {self.config.max_pixels} are read"
                     )
-            return self.segments.pixels(encoded)
+            return self.segments.pixels(encoded, FORMATS)
         except UserError:
             raise
         except Exception:  # decoders of many formats raise many things
@@ -123,11 +137,17 @@ class Service:
         return job
 
     def paint(
-        self, tell: Tell, prompt: str, n: int, size: str, sampling: Sampling, guidance: float, watched: bool
-    ) -> PaintJob:
-        """Begins pictures of a prompt."""
+        self, tell: Tell, prompt: str, n: int, size: str, sampling: Sampling, guidance: float, watched: bool,
+        best: int = 0,
+    ) -> PaintJob:  # fmt: skip
+        """Begins pictures of a prompt; `best`: some of them will be chosen by their scores."""
         if not self.able["paint"]:
             raise UserError("this model has not learnt to paint")
+        if best and not self.able["match"]:
+            raise UserError("best: this model has not learnt to describe pictures, so it cannot choose; leave it out")
+        if not prompt.strip():
+            raise UserError("prompt: it is empty; say what is to be painted")
+        self._check_length(prompt)
         grid = Grid.of(size or f"{self.engine.picture_size}", self.engine)
         asked, blank = prefixes(self.engine, [prompt] * n, grid)
         every = max(1, grid.height * grid.width // UPDATES) if watched else 0
@@ -158,23 +178,38 @@ class Service:
             raise UserError("this model has not learnt to describe pictures")
         if not 1 <= len(texts) <= MOST_TEXTS:
             raise UserError(f"{len(texts)} texts, from 1 to {MOST_TEXTS} are compared")
+        for text in texts:
+            self._check_length(text)
         picture = self.engine.picture(self.picture(image))
         with self._scoring:
             found = fits(self.engine, [(picture,)], [self.segments.text(text) for text in texts])
         return [float(score) for score in found[0]]
 
-    @torch.inference_mode()
-    def pngs(self, codes: np.ndarray) -> list[str]:
-        """Grids of codes [n, h, w], some of which may not be painted yet, as PNG files in base64."""
-        found = []
-        for pixels in unfinished(self.engine, codes):
-            written = io.BytesIO()
-            Image.fromarray(pixels).save(written, "PNG")
-            found.append(base64.b64encode(written.getvalue()).decode())
-        return found
+    def pixels(self, codes: np.ndarray) -> np.ndarray:
+        """Grids of codes [n, h, w], some of which may not be painted yet, as pixels [n, S, S', 3]."""
+        with torch.inference_mode():
+            return unfinished(self.engine, codes)
+
+    def scores(self, pixels: Sequence[np.ndarray], prompt: str) -> list[float]:
+        """How well pictures fit a prompt, nats a token."""
+        with self._scoring:
+            return [float(score) for score in scores(self.engine, np.stack(pixels), prompt)]
+
+    def _check_length(self, text: str) -> None:
+        if len(text) > self.config.max_prompt:
+            raise UserError(
+                f"the text has {len(text)} characters, at most {self.config.max_prompt} are read; shorten it"
+            )
 
     def _deadline(self) -> float:
         return time.monotonic() + self.config.max_seconds
+
+
+def png(pixels: np.ndarray) -> str:
+    """A picture as a PNG file in base64."""
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
 
 
 def quantize(engine: Engine) -> None:

@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from m6.data.objectives import poem_prompt, question_prompt
 from m6.generate.poems import PoemGrammar
 from m6.generate.sampling import Sampling
 from m6.generate.text_to_image import Grid, paint_codes
+from m6.serve.jobs import TextJob
 from m6.serve.service import Service
 from tests.unit.serve.small_service import data_url, make_service, served
 
@@ -162,7 +164,7 @@ def test_odd_pictures_are_read_or_refused(url: str, name: str) -> None:
         ("chat/completions", {"messages": [{"role": "user", "content": " "}]}, 400, "is empty"),
         ("chat/completions", {"messages": QUESTION, "temperature": -1}, 400, "temperature"),
         ("chat/completions", {"messages": QUESTION, "task": "poem", "form": "十言"}, 400, "十言"),
-        ("chat/completions", {"messages": [{"role": "user", "content": "长" * 5000}]}, 400, "this model reads"),
+        ("chat/completions", {"messages": [{"role": "user", "content": "长" * 3000}]}, 400, "this model reads"),
         ("chat/completions", {"messages": seen("", "http://127.0.0.1/a.png")}, 400, "addresses are not fetched"),
         ("chat/completions", {"messages": seen("", "data:image/png;base64,§")}, 400, "not base64"),
         ("images/generations", {"prompt": ""}, 400, "prompt"),
@@ -193,13 +195,16 @@ def test_a_key_is_asked_for_if_there_is_one(tmp_path: Path) -> None:
 
 def test_too_many_are_refused_at_once_and_one_who_leaves_frees_the_slot(tmp_path: Path) -> None:
     service = make_service(tmp_path / "run", slots=2, text_slots=1, max_queue=1)
-    body = {"messages": QUESTION, "stream": True, "temperature": 1.0, "max_tokens": 128}
+    body = {"messages": QUESTION, "stream": True, "max_tokens": 128}
     hold = threading.Event()
     take = service.scheduler.slots.step
     service.scheduler.slots.step = lambda *words: (hold.wait(0.05), take(*words))[1]  # type: ignore[method-assign]
     with served(service) as url, httpx.Client(base_url=url, timeout=60) as client:
         streams = [client.stream("POST", "/v1/chat/completions", json=body) for _ in range(3)]
-        answers = [stream.__enter__() for stream in streams]
+        for number, stream in enumerate(streams, start=1):
+            assert stream.__enter__().status_code == 200
+            while service.scheduler.working < min(number, 2):
+                time.sleep(0.01)
         refused = client.post("/v1/chat/completions", json=body)
         assert refused.status_code == 429
         assert refused.headers["retry-after"] == "1"
@@ -210,7 +215,6 @@ def test_too_many_are_refused_at_once_and_one_who_leaves_frees_the_slot(tmp_path
             time.sleep(0.05)
         assert not service.scheduler.working
         assert service.scheduler.counts.cancelled >= 1
-        assert len(answers) == 3
         hold.set()
         assert client.post("/v1/chat/completions", json=body | {"stream": False}).status_code == 200
     service.close()
@@ -223,3 +227,55 @@ def test_the_page_and_its_pictures_are_there(url: str) -> None:
         assert httpx.get(f"{url}/{name}").status_code == 200, name
     assert "http" not in page.text.replace("http-equiv", "")
     assert "m6_accepted_total" in httpx.get(f"{url}/metrics").text
+
+
+def test_the_best_of_some_paintings_are_given_first(service: Service, client: openai.OpenAI) -> None:
+    extra: dict[str, Any] = {"seed": 7, "temperature": 1.0}
+    all_four = client.images.generate(model="run", prompt="猫", n=4, extra_body=extra).data or []
+    assert [one.seed for one in all_four] == [7, 8, 9, 10]  # type: ignore[attr-defined]
+    pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one.b64_json or "")))) for one in all_four]
+    expected = np.argsort([-score for score in service.scores(pixels, "猫")])[:2]
+    best = client.images.generate(model="run", prompt="猫", n=4, extra_body=extra | {"best": 2}).data or []
+    assert [one.b64_json for one in best] == [all_four[index].b64_json for index in expected]
+    scores = [one.score for one in best]  # type: ignore[attr-defined]
+    assert scores == sorted(scores, reverse=True)
+    again = client.images.generate(model="run", prompt="猫", extra_body=extra | {"seed": best[0].seed}).data or []  # type: ignore[attr-defined]
+    assert again[0].b64_json == best[0].b64_json
+    stream = client.images.generate(model="run", prompt="猫", n=4, stream=True, extra_body=extra | {"best": 2})
+    assert [event.b64_json for event in stream if event.type.endswith("completed")] == [one.b64_json for one in best]
+
+
+def test_a_stream_keeps_back_what_may_become_a_stop(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "run", "messages": QUESTION, "max_tokens": 40, "temperature": 1.5, "seed": 5}
+    whole = client.chat.completions.create(**asked).choices[0].message.content or ""
+    asked |= {"stop": [whole[8:11], whole[4:6] + "nowhere"]}
+    chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert "".join(chunk.delta.content or "" for chunk in chunks) == whole[: whole.index(whole[8:11])]
+    assert chunks[-1].finish_reason == "stop"
+    cut = client.chat.completions.create(**asked)
+    assert cut.usage is not None
+    assert cut.usage.completion_tokens < 40
+
+
+def test_a_fault_in_one_request_leaves_the_others(
+    service: Service, client: openai.OpenAI, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"model": "run", "messages": QUESTION, "max_tokens": 60}
+    alone = client.chat.completions.create(**asked).choices[0].message.content
+    take = TextJob.take
+
+    def failing(self: TextJob, *words: Any) -> None:
+        if self.most == 59:
+            raise RuntimeError("this one only")
+        take(self, *words)
+
+    monkeypatch.setattr(TextJob, "take", failing)
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(client.chat.completions.create, **asked) for _ in range(3)]
+        with pytest.raises(openai.InternalServerError, match="a fault of the server"):
+            client.chat.completions.create(**asked | {"max_tokens": 59})
+        events = httpx.post(f"{url}/v1/chat/completions", json=asked | {"max_tokens": 59, "stream": True}).text
+        assert "a fault of the server" in events
+        assert "[DONE]" not in events
+        assert [other.result().choices[0].message.content for other in others] == [alone] * 3
+    assert service.scheduler.working == 0

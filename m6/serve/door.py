@@ -1,0 +1,121 @@
+"""Who is let in, and how it is said that something is wrong: OpenAI's form of errors, keys, sizes, headers."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from m6.config import UserError
+from m6.serve import schema
+from m6.serve.jobs import TimedOutError
+from m6.serve.scheduler import BusyError
+
+POLICY = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": schema.Failed, "description": description}
+    for status, description in (
+        (400, "Something in the request is wrong; the message says what"), (401, "The key is missing or wrong"),
+        (413, "The request is too large"), (422, "Not used: such requests get 400"),
+        (429, "Too many are waiting; ask again after Retry-After"), (500, "A fault of the server"),
+        (503, "The server is closing"), (504, "It took longer than it may"),
+    )
+}  # fmt: skip
+GONE = 499  # nobody reads it; for the log
+
+
+class GoneError(Exception):
+    """The caller has left."""
+
+
+class Door:
+    """Lets requests in: the key, how large they are, and what a browser may do with the answer."""
+
+    def __init__(self, app: ASGIApp, key: str, most: int) -> None:
+        self.app, self.key, self.most = app, key.encode(), most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+        if self.key and scope["path"].startswith("/v1/") and not hmac.compare_digest(given, self.key):
+            body = schema.failed("the key is missing or wrong", "authentication_error", "invalid_api_key")
+            await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+            return
+        length = headers.get(b"content-length", b"0")
+        too_large = f"the request is larger than {self.most} bytes"
+        if length.isdigit() and int(length) > self.most:
+            body = schema.failed(too_large, "invalid_request_error", "too_large")
+            await JSONResponse(body, 413)(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.most:
+                raise HTTPException(413, too_large)
+            return message
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", [])
+                extra = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
+                if scope["path"] == "/docs":
+                    extra.pop("content-security-policy")
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())]
+            await send(message)
+
+        await self.app(scope, counted, dressed)
+
+
+def refuse_as_openai(app: FastAPI) -> None:
+    """Makes all errors of an app answers in OpenAI's form."""
+
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        status, body = answer_of(error)
+        headers = dict(getattr(error, "headers", None) or {})
+        if status in (429, 503):
+            headers["Retry-After"] = "1"
+        return JSONResponse(body, status, headers)
+
+    for kind in (
+        Exception, UserError, BusyError, TimedOutError, GoneError, HTTPException, RequestValidationError,
+    ):  # fmt: skip
+        app.add_exception_handler(kind, refuse)
+
+
+def answer_of(error: Exception) -> tuple[int, dict[str, Any]]:
+    """The status and the body of an error."""
+    if isinstance(error, BusyError):
+        return 429, schema.failed("too many requests are waiting; ask again in a second", "server_busy", "busy")
+    if isinstance(error, TimedOutError):
+        return 504, schema.failed("it took longer than this server allows; ask for less", "timeout", "timeout")
+    if isinstance(error, GoneError):
+        return GONE, schema.failed("the caller has left", "invalid_request_error")
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "path", "query"))
+        if first["type"] == "json_invalid":
+            where = ""
+        message = f"{where}: {first['msg']}" if where else f"the body has to be an object of JSON: {first['msg']}"
+        return 400, schema.failed(message, "invalid_request_error", param=where or None)
+    if isinstance(error, HTTPException):
+        return error.status_code, schema.failed(str(error.detail), "invalid_request_error")
+    if isinstance(error, UserError):
+        return 400, schema.failed(str(error), "invalid_request_error")
+    return 500, schema.failed("a fault of the server; its log has more", "server_error")
+
+
+def sent(value: dict[str, Any]) -> str:
+    """One server-sent event."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
