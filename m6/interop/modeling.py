@@ -88,6 +88,7 @@ class M6ForConditionalGeneration(PreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         inputs_embeds: Tensor | None = None,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits [B, T, V] of the text vocabulary, and the loss if there are labels.
@@ -95,8 +96,10 @@ class M6ForConditionalGeneration(PreTrainedModel, GenerationMixin):
         input_ids: [B, T] int64, see `m6.interop.layout`. attention_mask: [B, P + T], P of them cached; what is not
         `<pad>` by default. pixel_values: [N, 3, S, S] uint8, pictures of the batch in order. positions: [B, T, 3], of
         tokens behind a cache, which `generate` tells; a prefix goes in as one. labels: [B, T] int64, the ids that are
-        learnt, -100 elsewhere; each is predicted by the token before it. ValueError for what does not fit together.
+        learnt, -100 elsewhere; each is predicted by the token before it. cache: what transformers from 5.24 on calls
+        past_key_values. ValueError for what does not fit together.
         """
+        past_key_values = past_key_values if cache is None else cache
         if inputs_embeds is not None:
             raise ValueError("M6 takes input_ids, not inputs_embeds: they tell what is prefix and what is written")
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
