@@ -111,7 +111,8 @@ def _row(key: str, found: dict[str, list[tuple[float, float, list[str]]]], note:
         note += (
             f"; by CPU of the servers {statistics.median(a[1] / b[1] for a, b in zip(ours, other, strict=True)):.3g}"
         )
-        note += f"; {sum(a == b for a, b in zip(ours[-1][2], other[-1][2], strict=True))} of {len(ours[-1][2])} answers the same"
+        same = sum(a == b for a, b in zip(ours[-1][2], other[-1][2], strict=True))
+        note += f"; {same} of {len(ours[-1][2])} answers the same"
     rates = [[one[0] for one in each] for each in (ours, other)]
     return row(key, rates[0], "tokens/s", peer=rates[1], peer_name=name, note=note, module="serve")
 
@@ -214,7 +215,7 @@ def _soak(run: Path, runs: int, given: argparse.Namespace) -> Row:
     with Server(_serve(run)) as server:
         found = asyncio.run(soak(server, count, max(1, count // 20)))
         alive = server.alive
-    note = f"a cost, bar at most 1.05; {count:,} requests: {found.told}; the server {'lives' if alive else 'has died'}"
+    note = f"a cost, bar at most 1.05; {count:,} requests: {found.told}; the server {_state(alive)}"
     return row(
         "soak_memory_growth", [found.ended / 2**10], "MiB", peer=[found.begun / 2**10],
         peer_name="after the first twentieth", ratios=[found.ended / found.begun], note=note, module="serve",
@@ -227,11 +228,15 @@ def _overload(run: Path, runs: int, given: argparse.Namespace) -> Row:
         alive = server.alive
     slowest = [max(each, default=0.0) for each in (found.answered, found.refused)]
     note = (
-        f"a cost, bar 0: requests neither answered within {LIMIT:.0f} s nor refused with 429, of those sent at ten times"
+        f"a cost, bar 0: neither answered within {LIMIT:.0f} s nor refused with 429, of those sent at ten times"
         f" {found.rate:.0f} a second; {len(found.answered):,} answered, the slowest after {slowest[0]:.1f} s;"
-        f" {len(found.refused):,} refused, the slowest after {slowest[1]:.1f} s; the server {'lives' if alive else 'has died'}"
+        f" {len(found.refused):,} refused, the slowest after {slowest[1]:.1f} s; the server {_state(alive)}"
     )
     return row("overload", [float(found.wrong)], "requests", note=note, module="serve")
+
+
+def _state(alive: bool) -> str:
+    return "lives" if alive else "has died"
 
 
 _ALONE = {

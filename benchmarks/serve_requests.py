@@ -15,12 +15,13 @@ CHAT, PAINT, MATCH = "/v1/chat/completions", "/v1/images/generations", "/v1/matc
 MOST = 64
 """Tokens of an answer whose speed is measured."""
 SHORT = 16  # tokens of one among many
+NO_PICTURE = "data:image/png;base64,AAAA"
 MALFORMED: tuple[tuple[str, Any], ...] = (
     (CHAT, b'{"messages": [{"role": "user", "conte'),
     (CHAT, {"messages": []}),
     (CHAT, {"messages": [{"role": "user", "content": "春" * 5_000}]}),
     (CHAT, {"messages": [{"role": "user", "content": "春"}], "temperature": -1}),
-    (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]}),
+    (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": NO_PICTURE}}]}]}),
     (PAINT, {"prompt": "猫", "size": "17x16"}),
     (MATCH, {"image": "no picture", "texts": ["猫"]}),
 )  # fmt: skip

@@ -36,7 +36,7 @@ def write_run(folder: Path, small: bool = False) -> None:
     """Writes it, of the quickstart's shape, or a small one."""
     recipe: Recipe = quickstart.recipe().override({**SPREAD, **(SMALL if small else {})})
     poems = poem_rows()[:: 10 if small else 1]
-    texts = [row["title"] + "".join(row["couplets"]) for row in poems]
+    texts = [row["title"] + "\n".join(row["couplets"]) for row in poems]
     texts += [row["name"] + "".join(row["keywords"]) for row in emoji_rows()]
     learnt = train_tokenizer(texts, recipe.tokenizer)
     (folder / "tokenizer").mkdir(parents=True, exist_ok=True)

@@ -113,7 +113,7 @@ def make_app(service: Service) -> FastAPI:
         prefix = await asyncio.to_thread(service.prefix, task, text, image, form)
         for index in range(asked.n):
             limit = most or LENGTHS[task]
-            work.jobs.append(service.write(work.tell(index), task, prefix, decoding, limit, form, index))
+            work.jobs.append(service.write(work.tell(index), task, prefix, decoding, limit, form, index, asked.stream))
         stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
         about = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": service.name}
         limit = min(most or LENGTHS[task], LENGTHS[task])
