@@ -1,8 +1,8 @@
 # make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
-# make bench        measures corpus, training step, scale and painting, beside their peers; makes their environments first:
-#                   runs/peers, 4 GB
+# make bench        measures corpus, training step, scale, painting and serving, beside their peers; makes their
+#                   environments first: runs/peers, 4 GB
 # make bench-gpu    measures the training step on the GPU of this machine, in under nine minutes
 # make wheel        builds dist/*.whl
 # make clean        removes what the others made, runs/ excepted
@@ -41,6 +41,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.text_to_image --json runs/text_to_image.json
 	for stage in corpus tokenizer vqgan; do $(BIN)/m6 $$stage paint || exit; done
 	$(BIN)/python -m benchmarks.dalle --json runs/dalle.json
+	test -d runs/quickstart || $(BIN)/m6 quickstart
+	$(BIN)/python -m benchmarks.serve --json runs/serve.json
 
 bench-gpu: $(READY)
 	$(BIN)/python -m benchmarks.gpu --json runs/gpu.json

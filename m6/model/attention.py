@@ -70,20 +70,19 @@ class Cache:
 
 @dataclass
 class SlotCache:
-    """Keys and values of one layer, [S, H, C, K] each, of rows that are filled unlike far."""
+    """Keys and values of one layer, [S, H, C, K] each and contiguous, of rows that are filled unlike far."""
 
     keys: Tensor
     values: Tensor
-    lengths: Tensor
-    """[S] int64, tokens of each row; the same tensor for all layers, whose owner counts it up after a step."""
-    span: int = 0
+    places: Tensor
+    """[S * H] int64: where the next keys of each row and head go, in the flat [S * H * C]; the same for all layers."""
+    span: int
     """Places that are read, at least one more than the longest row has."""
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Puts [S, H, 1, K] new keys and values behind each row; returns the first `span` places of all."""
-        rows = torch.arange(len(self.keys))
-        self.keys[rows, :, self.lengths] = key[:, :, 0]
-        self.values[rows, :, self.lengths] = value[:, :, 0]
+        for whole, new in ((self.keys, key), (self.values, value)):
+            whole.view(-1, whole.shape[-1]).index_copy_(0, self.places, new.reshape(-1, whole.shape[-1]))
         return self.keys[:, :, : self.span], self.values[:, :, : self.span]
 
 

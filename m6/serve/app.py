@@ -77,10 +77,11 @@ def make_app(service: Service) -> FastAPI:
         work = Task()
         prefix = await asyncio.to_thread(service.prefix, task, text, image, form)
         limit = min(most or LENGTHS[task], LENGTHS[task])
+        stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+        watched = asked.stream or bool(stops)  # else an answer that ends is enough
         with work.beginning() as jobs:
             for index in range(asked.n):
-                jobs[index] = service.write(work.tell(index), task, prefix, decoding, limit, form, index)
-        stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+                jobs[index] = service.write(work.tell(index), task, prefix, decoding, limit, form, index, watched)
         about = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": service.name}
         pieces = written(work, request, stops, limit)
         if asked.stream:

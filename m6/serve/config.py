@@ -14,8 +14,9 @@ class ServeConfig(Config):
     """Port; 0 takes any that is free."""
     api_key: str = ""
     """What callers have to send as `Authorization: Bearer KEY`; nobody is asked if it is empty."""
-    slots: Count = 16
-    """Texts and pictures that are worked on at once; memory for all of them is taken at the start."""
+    slots: Count = 32
+    """Texts and pictures that are worked on at once; memory for all of them is taken at the start, and those that are
+    free cost no time."""
     text_slots: Whole = 4
     """Slots that paintings leave free, so that a short answer never waits for a long picture."""
     max_queue: Whole = 64

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from m6.data.sample import HIDDEN
 from m6.generate.decoding import Decoding, restrict
-from m6.generate.engine import Engine
 from m6.generate.grammar import Grammar
 from m6.generate.prefill import Prefix
 from m6.generate.sampling import Sampling, choose, choose_at, generators, guide, uniform
 from m6.generate.text_to_image import Grid
-from m6.generate.writing import Writing
-from m6.tokenizer.vocabulary import IMAGE, TEXT
+from m6.tokenizer.vocabulary import END, IMAGE, TEXT
+
+LIKELIEST = Decoding()
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ class Job(ABC):
         """Its prefixes have been read; `orders`: where what follows each stands."""
 
     @abstractmethod
-    def next(self) -> tuple[Tensor, Tensor]:
-        """The next token [n] of each slot, and its position [n, 3]."""
+    def next(self) -> list[tuple[int, int, int, int]]:
+        """The next token of each slot, and its position: order, row, column."""
 
     @abstractmethod
-    def take(self, engine: Engine, logits: Tensor) -> None:
-        """The logits [n, V] of each slot after the last `next`."""
+    def take(self, logits: Tensor) -> None:
+        """The logits of each slot after the last `next`: [n, V'] of the text vocabulary, or of the codes if it
+        paints."""
 
     @property
     def late(self) -> bool:
@@ -91,6 +92,8 @@ class TextJob(Job):
     decoding: Decoding = Decoding()  # noqa: RUF009, it is frozen
     draw: torch.Generator | None = None
     grammar: Grammar | None = None
+    watched: bool = False
+    """Tells every token; else the end alone."""
 
     @property
     def prefixes(self) -> Sequence[Prefix]:
@@ -100,23 +103,38 @@ class TextJob(Job):
     def length(self) -> int:
         return self.most
 
+    @property
+    def likeliest(self) -> bool:
+        """Whether it takes the likeliest token, whatever it is: then `put` is told of it instead of `take`."""
+        return self.grammar is None and self.decoding == LIKELIEST
+
     def begin(self, orders: Sequence[int]) -> None:
-        self._order = orders[0]
-        self._token = torch.tensor([TEXT])
-        self._writing = Writing(1, self.grammar)
+        self._order, self._token = orders[0], TEXT
+        self.written: list[int] = []
+        self._state = self.grammar.start if self.grammar is not None else None
 
-    def next(self) -> tuple[Tensor, Tensor]:
-        return self._token, torch.tensor([[self._order, 0, 0]])
+    def next(self) -> list[tuple[int, int, int, int]]:
+        return [(self._token, self._order, 0, 0)]
 
-    def take(self, engine: Engine, logits: Tensor) -> None:
-        scores = logits[:, : engine.vocabulary.text_size]
-        scores = restrict(scores, self._writing.written, self.decoding, self._writing.allowed())
-        self._token = choose(scores, self.decoding, [self.draw] if self.draw is not None else [])
-        self._writing.add(self._token)
+    def take(self, logits: Tensor) -> None:
+        allowed = self.grammar.allowed(self._state)[None] if self.grammar is not None else None
+        written = torch.tensor([self.written], dtype=torch.long)
+        scores = restrict(logits, written, self.decoding, allowed)
+        self.put(int(choose(scores, self.decoding, [self.draw] if self.draw is not None else [])))
+
+    def put(self, token: int) -> None:
+        """Writes a token."""
+        if token == END:
+            self.done = True
+        else:
+            self.written.append(token)
+            self.done = len(self.written) >= self.most
+            if self.grammar is not None:
+                self._state = self.grammar.after(self._state, token)
+        self._token = token
         self._order += 1
-        answer = self._writing.answers[0]
-        self.done = self._writing.done or self._writing.written.shape[1] >= self.most
-        self.tell(Event("done" if self.done else "ids", list(answer)))
+        if self.done or self.watched:
+            self.tell(Event("done" if self.done else "ids", list(self.written)))
 
 
 @dataclass
@@ -128,6 +146,8 @@ class PaintJob(Job):
     grid: Grid = Grid(0, 0)  # noqa: RUF009, it is a tuple
     sampling: Sampling = Sampling()  # noqa: RUF009, it is frozen
     guidance: float = 1.0
+    first_code: int = 0
+    """The id of the code 0."""
     tell_every: int = 0
     """Codes of a picture between two events; 0 tells the end alone."""
 
@@ -142,24 +162,23 @@ class PaintJob(Job):
         return self.grid.height * self.grid.width
 
     def begin(self, orders: Sequence[int]) -> None:
-        self._orders = torch.tensor(orders)
+        self._orders = orders
         self._numbers = uniform(generators(self.sampling.seed, len(self.asked)), self.length)
         self._codes = np.full((len(self.asked), self.length), HIDDEN)
-        self._tokens = torch.full((len(self.prefixes),), IMAGE)
+        self._tokens = [IMAGE] * len(orders)
         self._painted = 0
 
-    def next(self) -> tuple[Tensor, Tensor]:
+    def next(self) -> list[tuple[int, int, int, int]]:
         row, column = divmod(self._painted, self.grid.width)
-        cell = torch.tensor([row + 1, column + 1]).expand(len(self._orders), -1)
-        return self._tokens, torch.cat([self._orders[:, None], cell], 1)
+        return [(token, order, row + 1, column + 1) for token, order in zip(self._tokens, self._orders, strict=True)]
 
-    def take(self, engine: Engine, logits: Tensor) -> None:
-        scores = logits[:, engine.vocabulary.text_size :]
+    def take(self, logits: Tensor) -> None:
+        scores = logits
         if self.blank:
             scores = guide(scores[: len(self.asked)], scores[len(self.asked) :], self.guidance)
         codes = choose_at(scores, self.sampling, self._numbers[:, self._painted])
         self._codes[:, self._painted] = codes.numpy()
-        self._tokens = (codes + engine.vocabulary.text_size).repeat(2 if self.blank else 1)
+        self._tokens = (codes + self.first_code).tolist() * (2 if self.blank else 1)
         self._painted += 1
         self.done = self._painted == self.length
         if self.done or (self.tell_every and self._painted % self.tell_every == 0):

@@ -8,16 +8,20 @@ between two steps, so that those who are being answered wait for one reading at 
 
 from __future__ import annotations
 
+import heapq
+import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from m6.config import UserError
 from m6.generate.engine import Engine
-from m6.serve.jobs import Event, Job, TimedOutError
-from m6.serve.slots import Slots
+from m6.serve.jobs import Event, Job, TextJob, TimedOutError
+from m6.serve.slots import ROWS, Slots
 
 
 class BusyError(Exception):
@@ -47,7 +51,7 @@ class Scheduler:
         self._texts: deque[Job] = deque()
         self._paintings: deque[Job] = deque()
         self._active: list[Job] = []
-        self._free = list(range(slots.count))[::-1]
+        self._free = list(range(slots.count))  # a heap: the first slots are taken first
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
@@ -89,6 +93,7 @@ class Scheduler:
 
     def _run(self) -> None:
         torch.set_flush_denormal(True)
+        torch.set_num_threads(_threads())
         while True:
             with self._changed:
                 while not (self._active or self.waiting or self._closing):
@@ -125,7 +130,7 @@ class Scheduler:
             if longest > self.slots.capacity:
                 raise UserError(f"{longest} tokens with the answer, this server has room for {self.slots.capacity}")
             for read in reads:
-                job.slots.append(self._free.pop())
+                job.slots.append(heapq.heappop(self._free))
                 self.slots.fill(job.slots[-1], read)
             job.begin([read.order for read in reads])
         except Exception as error:
@@ -133,30 +138,54 @@ class Scheduler:
         else:
             self._active.append(job)
 
-    def _step(self) -> None:
-        tokens = torch.zeros(self.slots.count, dtype=torch.long)
-        position = torch.zeros(self.slots.count, 3, dtype=torch.long)
+    def _close_up(self) -> None:
+        """Moves jobs from the last slots to free ones before them, if fewer rows then have to be computed."""
+        used = sum(len(job.slots) for job in self._active)
+        least = -(-used // ROWS) * ROWS
         for job in self._active:
-            tokens[job.slots], position[job.slots] = job.next()
+            for index, slot in enumerate(job.slots):
+                if slot >= least:
+                    job.slots[index] = heapq.heappushpop(self._free, slot)
+                    self.slots.move(slot, job.slots[index])
+
+    def _step(self) -> None:
+        self._close_up()
+        rows = [(0, 0, 0, 0)] * self.slots.rows
+        for job in self._active:
+            for slot, token in zip(job.slots, job.next(), strict=True):
+                rows[slot] = token
+        given = torch.tensor(rows)
         with torch.inference_mode():
-            logits = self.engine.model.logits(self.slots.step(tokens, position))
-        self.counts.steps += 1
-        self.counts.tokens += sum(len(job.slots) for job in self._active)
-        for job in list(self._active):
-            try:
-                with torch.inference_mode():
-                    job.take(self.engine, logits[job.slots])
-            except Exception as error:  # whatever is wrong with one must not end the others
-                self._end(job, error)
+            hidden = self.slots.step(given[:, 0], given[:, 1:])
+            # Two products, each of one shape whatever shares the step; what nobody needs is not computed.
+            texts = codes = hidden
+            if any(not job.paints for job in self._active):
+                texts = self.engine.text_logits(hidden)
+            if any(job.paints for job in self._active):
+                codes = self.engine.code_logits(hidden).cpu()
+            likeliest = texts.argmax(-1).tolist()
+            self.counts.steps += 1
+            self.counts.tokens += sum(len(job.slots) for job in self._active)
+            for job in list(self._active):
+                self._give(job, codes if job.paints else texts, likeliest)
+
+    def _give(self, job: Job, logits: Tensor, likeliest: Sequence[int]) -> None:
+        try:
+            if isinstance(job, TextJob) and job.likeliest:
+                job.put(likeliest[job.slots[0]])
             else:
-                if job.done:
-                    self._end(job)
+                job.take(logits[job.slots])
+        except Exception as error:  # whatever is wrong with one must not end the others
+            self._end(job, error)
+        else:
+            if job.done:
+                self._end(job)
 
     def _end(self, job: Job, error: Exception | None = None) -> None:
         """Frees its slots, and says why if it is not done."""
         for slot in job.slots:
             self.slots.free(slot)
-            self._free.append(slot)
+            heapq.heappush(self._free, slot)
         job.slots = []
         if job in self._active:
             self._active.remove(job)
@@ -167,3 +196,9 @@ class Scheduler:
         else:
             self.counts.failed += 1
             job.tell(Event("failed", error or TimedOutError()))
+
+
+def _threads() -> int:
+    """For the products of a step: one core is left to the interface, on whose answers the next requests wait."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(torch.get_num_threads(), cores - 1))

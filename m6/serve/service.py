@@ -124,14 +124,14 @@ class Service:
             raise UserError("the picture cannot be read; send PNG, JPEG, WebP, GIF or BMP") from None
 
     def write(
-        self, tell: Tell, task: str, prefix: Prefix, decoding: Decoding, most: int, form: str, copy: int
+        self, tell: Tell, task: str, prefix: Prefix, decoding: Decoding, most: int, form: str, copy: int, watched: bool
     ) -> TextJob:
         """Begins a text; `copy` numbers several answers to one request."""
         draw = generators_of(decoding.seed, [key_of(prefix)] * (copy + 1))[copy] if decoding.temperature else None
         grammar = self.grammar(form) if task == "poem" and line_length(form) else None
         job = TextJob(
             tell, self._deadline(), prefix=prefix, most=min(most, LENGTHS[task]), decoding=decoding, draw=draw,
-            grammar=grammar,
+            grammar=grammar, watched=watched,
         )  # fmt: skip
         self.scheduler.submit(job)
         return job
@@ -153,7 +153,7 @@ class Service:
         every = max(1, grid.height * grid.width // UPDATES) if watched else 0
         job = PaintJob(
             tell, self._deadline(), asked=asked, blank=blank if guidance != 1.0 else (), grid=grid, sampling=sampling,
-            guidance=guidance, tell_every=every,
+            guidance=guidance, first_code=self.engine.vocabulary.text_size, tell_every=every,
         )  # fmt: skip
         self.scheduler.submit(job)
         return job
@@ -217,4 +217,4 @@ def quantize(engine: Engine) -> None:
     comes."""
     from torch.ao.quantization import quantize_dynamic
 
-    engine.model = quantize_dynamic(engine.model, {torch.nn.Linear}, torch.qint8)
+    engine.model = quantize_dynamic(engine.to("cpu").model, {torch.nn.Linear}, torch.qint8)  # no kernels for a GPU

@@ -2,8 +2,9 @@
 
     prefix -> keys and values -> a free slot;  then one token a slot and step, whatever each slot is at
 
-All slots are computed in every step, free ones too, so that a row's numbers do not depend on what its neighbours do,
-nor on how many there are; and keys are read in stretches of `STRETCH`, whose tail a mask hides.
+A step computes the first rows alone, as far as they are used, in groups of `ROWS`. So few that a product would take
+another way, and add a row's numbers up in another order, it never has: a request gives the same answer, whatever its
+neighbours do and however many there are. Keys are read in stretches of `STRETCH`, whose tail a mask hides.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from m6.model.config import CodeAttentionConfig
 from m6.model.sparse import reaches
 
 STRETCH = 64
+ROWS = 4
+"""Rows that a step computes, or a multiple: libraries multiply fewer vectors than that in ways of their own."""
 
 
 @dataclass
@@ -42,16 +45,16 @@ class Slots:
 
     def __init__(self, engine: Engine, count: int, capacity: int, kept: int = 0) -> None:
         """kept: pictures of which keys and values are kept for the next request about one of them."""
-        self.engine, self.count, self.capacity = engine, count, -(-capacity // STRETCH) * STRETCH
-        self.lengths = torch.zeros(count, dtype=torch.long)
-        self.used = torch.zeros(count, dtype=torch.bool)
-        empty = engine.model.make_caches(count, self.capacity)
-        for cache in empty:  # what is hidden is multiplied by nothing, but has to be a number
+        self.engine, self.count, self.capacity = engine, count, _groups(capacity, STRETCH)
+        rows = _groups(count, ROWS)
+        self.lengths = torch.zeros(rows, dtype=torch.long)
+        self.used = torch.zeros(rows, dtype=torch.bool)
+        self.caches = engine.model.make_caches(rows, self.capacity)
+        for cache in self.caches:  # what is hidden is multiplied by nothing, but has to be a number
             cache.keys.zero_()
             cache.values.zero_()
-        self.caches = [SlotCache(cache.keys, cache.values, self.lengths) for cache in empty]
-        self.prefix = torch.zeros(count, dtype=torch.long)
-        self.cells = torch.zeros(count, self.capacity, 2, dtype=torch.long)
+        self.prefix = torch.zeros(rows, dtype=torch.long)
+        self.cells = torch.zeros(rows, self.capacity, 2, dtype=torch.long)
         """Where the codes of a slot that paints stand, for models whose codes see some of one another only."""
         self._kept, self._most = OrderedDict[bytes, Read](), kept
 
@@ -83,36 +86,61 @@ class Slots:
         self.lengths[slot] = self.prefix[slot] = read.length
         self.used[slot] = True
 
+    @property
+    def rows(self) -> int:
+        """How many a step computes, up to the last that is used."""
+        return _groups(int(self.used.nonzero().max()) + 1, ROWS) if bool(self.used.any()) else 0
+
     @torch.inference_mode()
     def step(self, tokens: Tensor, position: Tensor) -> Tensor:
-        """Hidden states [S, D] after one more token [S] of every slot, at position [S, 3]; of free slots, anything."""
-        span = min(-(-(int(self.lengths.max()) + 1) // STRETCH) * STRETCH, self.capacity)
-        slots = torch.arange(self.count)
-        self.cells[slots, self.lengths] = position[:, 1:]
-        mask = self._seen(position[:, 1:], span)
-        for cache in self.caches:
-            cache.span = span
-        hidden = self.engine.model(tokens[:, None], position[:, None], mask[:, None, None], caches=self.caches)[:, 0]
-        self.lengths += self.used
+        """Hidden states [S, D] after one more token [S] of each of the first S = `rows` slots, at position [S, 3]; of
+        free slots, anything."""
+        rows, lengths = len(tokens), self.lengths[: len(tokens)]
+        span = min(_groups(int(lengths.max()) + 1, STRETCH), self.capacity)
+        self.cells[torch.arange(rows), lengths] = position[:, 1:]
+        mask = self._seen(lengths, position[:, 1:], span)
+        heads = self.engine.model.config.num_heads
+        first = torch.arange(rows * heads) * self.capacity
+        places = (first + lengths.repeat_interleave(heads)).to(self.engine.device)
+        caches = [SlotCache(cache.keys[:rows], cache.values[:rows], places, span) for cache in self.caches]
+        hidden = self.engine.hidden(tokens[:, None], position[:, None], mask[:, None, None], caches=caches)[:, 0]
+        lengths += self.used[:rows]
         return hidden
+
+    @torch.inference_mode()
+    def move(self, slot: int, to: int) -> None:
+        """Puts what a slot has into a free one, and frees it."""
+        length = int(self.lengths[slot])
+        for cache in self.caches:
+            for whole in (cache.keys, cache.values):
+                whole[to, :, :length] = whole[slot, :, :length]
+        for each in (self.lengths, self.used, self.prefix, self.cells):
+            each[to] = each[slot]
+        self.free(slot)
 
     def free(self, slot: int) -> None:
         """Nobody writes to a slot any more; it stays at its first place."""
         self.lengths[slot] = 0
         self.used[slot] = False
 
-    def _seen(self, cells: Tensor, span: int) -> Tensor:
-        """What each slot sees, [S, span] bool."""
+    def _seen(self, lengths: Tensor, cells: Tensor, span: int) -> Tensor:
+        """What each of the first slots sees, [S, span] bool."""
         place = torch.arange(span)
-        seen = place <= self.lengths[:, None]
+        seen = place <= lengths[:, None]
         codes: CodeAttentionConfig = self.engine.model.config.code_attention
         if codes.pattern != "full":
-            shown = torch.cat([self.cells[:, :1] * 0, self.cells[:, : span - 1]], 1)  # a token shows the cell before
-            behind = place > self.prefix[:, None]
+            before = self.cells[: len(lengths)]
+            shown = torch.cat([before[:, :1] * 0, before[:, : span - 1]], 1)  # a token shows the cell before
+            behind = place > self.prefix[: len(lengths), None]
             painting = cells[:, :1] > 0
             near = reaches(codes, *cells[:, None].unbind(-1), *shown.unbind(-1))
             seen &= near | ~behind | ~painting
         return seen
+
+
+def _groups(count: int, size: int) -> int:
+    """The least multiple of `size` that is no less."""
+    return -(-count // size) * size
 
 
 def _read(engine: Engine, prefix: Prefix) -> Read:
@@ -135,7 +163,7 @@ def _read_on(engine: Engine, seen: Read, ids: list[int]) -> Read:
         caches.append(cache)
     order = seen.order + torch.arange(len(ids))
     position = torch.stack([order, torch.zeros_like(order), torch.zeros_like(order)], -1)[None]
-    engine.model(torch.tensor([ids]), position, None, caches=caches)
+    engine.hidden(torch.tensor([ids]), position, None, caches=caches)
     return Read([(cache.keys[0], cache.values[0]) for cache in caches], seen.order + len(ids))
 
 

@@ -315,3 +315,26 @@ def test_painting_beside_dalle_needs_time_and_codes(
 ) -> None:
     assert dalle.main(words) == 2
     assert capsys.readouterr().err == line + "\n"
+
+
+def test_smoke_of_serving(tmp_path: Path) -> None:
+    """A small run is served, asked one by one, at once, and long: good ones are answered as alone."""
+    keys = ["concurrent16_vs_serial", "soak_memory_growth"]
+    command = [sys.executable, "-m", "benchmarks.serve", "--smoke", "--only", *keys]
+    done = subprocess.run([*command, "--json", str(tmp_path / "rows.json")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows: dict[str, Row] = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
+    assert list(rows) == keys
+    one_by_one = rows["concurrent16_vs_serial"]
+    assert one_by_one["ratio"] is not None
+    assert one_by_one["ratio"] > 0
+    assert "16 of 16 answers the same" in one_by_one["note"]
+    assert "90 good ones as alone, 5 malformed ones refused" in rows["soak_memory_growth"]["note"]
+    assert all("has died" not in one["note"] for one in rows.values())
+
+
+def test_serving_needs_a_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.serve", "--run", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"benchmarks: {tmp_path} is no run; make it with: m6 quickstart\n"

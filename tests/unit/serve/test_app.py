@@ -262,14 +262,14 @@ def test_a_fault_in_one_request_leaves_the_others(
 ) -> None:
     asked: dict[str, Any] = {"model": "run", "messages": QUESTION, "max_tokens": 60}
     alone = client.chat.completions.create(**asked).choices[0].message.content
-    take = TextJob.take
+    put = TextJob.put
 
     def failing(self: TextJob, *words: Any) -> None:
         if self.most == 59:
             raise RuntimeError("this one only")
-        take(self, *words)
+        put(self, *words)
 
-    monkeypatch.setattr(TextJob, "take", failing)
+    monkeypatch.setattr(TextJob, "put", failing)
     with ThreadPoolExecutor(4) as pool:
         others = [pool.submit(client.chat.completions.create, **asked) for _ in range(3)]
         with pytest.raises(openai.InternalServerError, match="a fault of the server"):

@@ -25,7 +25,7 @@ from m6.model.config import CodeAttentionConfig
 from m6.model.sparse import FULL
 from m6.serve.jobs import Event, Job, PaintJob, TextJob, TimedOutError
 from m6.serve.scheduler import BusyError, Scheduler
-from m6.serve.slots import Slots
+from m6.serve.slots import Read, Slots
 from tests.unit.data.examples import picture
 from tests.unit.generate.small_engine import WINDOW, small_engine
 
@@ -113,7 +113,7 @@ def test_paintings_beside_texts_are_those_of_the_engine(codes: CodeAttentionConf
     answers = Answers()
     paint = PaintJob(
         answers.tell(0), asked=given, blank=blank if guidance != 1.0 else (), grid=grid, sampling=sampling,
-        guidance=guidance, tell_every=5,
+        guidance=guidance, first_code=engine.vocabulary.text_size, tell_every=5,
     )  # fmt: skip
     scheduler.submit(paint)
     text = (engine.text("这是什么？"),)
@@ -128,7 +128,9 @@ def test_pictures_come_bit_by_bit(engine: Engine, scheduler: Scheduler) -> None:
     grid = Grid(4, 4)
     given, _ = prefixes(engine, ["梨"], grid)
     answers = Answers()
-    scheduler.submit(PaintJob(answers.tell(0), asked=given, grid=grid, tell_every=4))
+    scheduler.submit(
+        PaintJob(answers.tell(0), asked=given, grid=grid, first_code=engine.vocabulary.text_size, tell_every=4)
+    )
     events = [answers.events.get(timeout=60)[1] for _ in range(4)]
     assert [event.kind for event in events] == ["codes"] * 3 + ["done"]
     assert [int((event.value >= 0).sum()) for event in events] == [4, 8, 12, 16]
@@ -153,9 +155,9 @@ def test_a_short_answer_does_not_wait_for_long_paintings(engine: Engine, schedul
 class Broken(TextJob):
     """Fails in its third step."""
 
-    def take(self, engine: Engine, logits: Tensor) -> None:
-        super().take(engine, logits)
-        if len(self._writing.written[0]) == 3:
+    def put(self, token: int) -> None:
+        super().put(token)
+        if len(self.written) == 3:
             raise RuntimeError("broken")
 
 
@@ -224,3 +226,66 @@ def test_a_picture_is_read_once_for_all_questions_about_it(engine: Engine, monke
     slots.read((shown,))
     assert calls[-2:] == [4, 4], "one picture is kept at the most"
     assert torch.equal(slots.read((shown,)).layers[0][0], slots.read((shown,)).layers[0][0])
+
+
+def stepped(slots: Slots, reads: dict[int, Read], tokens: int = 3) -> dict[int, Tensor]:
+    """Hidden states [tokens, D] of these slots, filled with these prefixes, which are written to together."""
+    for slot, read in reads.items():
+        slots.fill(slot, read)
+    found: list[Tensor] = []
+    for number in range(tokens):
+        given = torch.zeros(slots.rows, 4, dtype=torch.long)
+        for slot, read in reads.items():
+            given[slot] = torch.tensor([7 + number, read.order + number, 0, 0])
+        found.append(slots.step(given[:, 0], given[:, 1:]))
+    return {slot: torch.stack([hidden[slot] for hidden in found]) for slot in reads}
+
+
+def test_a_row_is_the_same_to_the_bit_however_many_share_a_step(engine: Engine) -> None:
+    """In the first slot alone, among thirteen of all lengths, and in the last slot."""
+    alone = Slots(engine, 13, 128)
+    reads = [alone.read(prefix) for prefix in (*asked(engine)[::-1], (engine.text("春" * 70),))]
+    many = stepped(Slots(engine, 13, 128), dict(enumerate(reads)))
+    for place, read in enumerate(reads):
+        assert torch.equal(stepped(alone, {0: read})[0], many[place]), place
+    last = stepped(Slots(engine, 13, 128), {12: reads[0]})[12]
+    assert torch.equal(last, many[0])
+
+
+def test_what_is_moved_goes_on_as_it_was(engine: Engine) -> None:
+    slots, still = Slots(engine, 8, 128), Slots(engine, 8, 128)
+    read = slots.read((engine.text("这是什么？"),))
+    expected = stepped(still, {5: read}, 6)[5]
+    begun = stepped(slots, {5: read})[5]
+    assert slots.rows == 8
+    slots.move(5, 2)
+    assert slots.rows == 4
+    assert not slots.used[5]
+    for number in range(3, 6):
+        given = torch.zeros(slots.rows, 4, dtype=torch.long)
+        given[2] = torch.tensor([7 + number, read.order + number, 0, 0])
+        begun = torch.cat([begun, slots.step(given[:, 0], given[:, 1:])[2:3]])
+    assert torch.equal(begun, expected)
+
+
+def test_no_more_rows_are_computed_than_there_are_jobs(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six jobs the first five end soon; the one that is left, far behind, is moved to the front."""
+    slots = Slots(engine, 8, 128)
+    scheduler = Scheduler(engine, slots, text_slots=1, max_queue=64)
+    rows: list[int] = []
+    step = slots.step
+
+    def counted(tokens: Tensor, position: Tensor) -> Tensor:
+        rows.append(len(tokens))
+        return step(tokens, position)
+
+    monkeypatch.setattr(slots, "step", counted)
+    answers, text = Answers(), (engine.text("这是什么？"),)
+    for index in range(6):
+        decoding = Decoding(min_tokens=10 if index < 5 else 60)
+        scheduler.submit(TextJob(answers.tell(index), prefix=text, most=decoding.min_tokens, decoding=decoding))
+    found = answers.wait(6)
+    scheduler.close()
+    assert max(rows) == 8
+    assert rows[-40:] == [4] * 40
+    assert found[5] == engine.write([text], 60, Decoding(min_tokens=60))[0]
