@@ -255,9 +255,11 @@ class Engine:
             batch = pack(
                 samples[start : start + BATCH], self.vocabulary, self.model.config.patch_grid, self.data.row_length
             )
-            told = (self._brought(each) for each in (batch.sample, batch.branch, batch.causal, batch.position))
-            mask = build_mask(*told, self.model.config.code_attention)
-            at = self._brought(batch.label_at)
+            at, sample, branch, causal, position = (
+                self._brought(each)
+                for each in (batch.label_at, batch.sample, batch.branch, batch.causal, batch.position)
+            )
+            mask = build_mask(sample, branch, causal, position, self.model.config.code_attention)
             hidden = self.hidden(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at)
             losses = F.cross_entropy(self.model.logits(hidden).cpu(), batch.labels, reduction="none")
             found.append(torch.zeros(len(batch.keys)).index_add(0, batch.label_sample, losses).numpy())

@@ -72,8 +72,8 @@ class Prefill:
             offset = row * length + pad
             pictures += [(pixels, range(at.start + offset, at.stop + offset)) for pixels, at in run.pictures]
         if length:
-            own = (branch[:, None, :, None] == 1) | (branch[:, None, None, :] == 0)
-            seen = self.visible[..., :length].cpu() & own
+            shared = (branch[:, None, :, None] == 1) | (branch[:, None, None, :] == 0)
+            seen = self.visible[..., :length].cpu() & shared
             if self.padded:  # it looks at itself alone: a query that may look nowhere would give no number
                 seen |= torch.eye(length, dtype=torch.bool)
             mask = None if bool(seen.all()) else seen
