@@ -4,6 +4,8 @@ import * as look from "./look.js";
 import { at } from "./page.js";
 import { say, translate } from "./words.js";
 
+const EMPTY = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"; // no sign of a missing picture
+
 /** A card to come for a prompt and a seed; `again(seed)` paints with another seed. */
 export function card(prompt, seed, again) {
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
@@ -11,8 +13,9 @@ export function card(prompt, seed, again) {
   made.dataset.seed = seed;
   made.dataset.prompt = prompt;
   made.querySelector("img").alt = say("picture_of", prompt);
+  made.querySelector("img").src = EMPTY;
   made.querySelector(".quiet").textContent = `${prompt} · ${say("seed_of", seed)}`;
-  made.querySelector(".vary").addEventListener("click", () => again(seed + 1000));
+  made.querySelector(".vary").addEventListener("click", () => again(seed + 100));
   for (const each of made.querySelectorAll("button, a")) each.hidden = true;
   return made;
 }

@@ -23,7 +23,7 @@ export function start({ examples }) {
   at("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(at("question").value.trim()); });
   at("match").addEventListener("submit", (event) => { event.preventDefault(); compare(); });
   chips("questions", QUESTIONS, (text) => { at("question").value = text; if (image) ask(text); });
-  at("look-examples").replaceChildren(...examples.map(example));
+  at("look-examples").replaceChildren(...Object.entries(examples).map(example));
 }
 
 /** Shows a picture, given as a URL of its data, and lets it be asked about. */
@@ -50,13 +50,15 @@ async function take(file) {
   }));
 }
 
-function example(url) {
+function example([name, url]) {
   const chip = document.createElement("button");
   const picture = document.createElement("img");
   chip.type = "button";
   picture.src = url;
-  picture.alt = say("examples");
+  picture.alt = "";
   chip.append(picture);
+  chip.dataset.i18nLabel = name;
+  chip.setAttribute("aria-label", say(name));
   chip.addEventListener("click", async () => {
     const blob = await (await fetch(url)).blob();
     take(new File([blob], "example.png", { type: "image/png" }));
@@ -69,8 +71,9 @@ async function ask(question) {
   const said = entry(question || say("described"));
   const content = [{ type: "image_url", image_url: { url: image } }];
   if (question) content.push({ type: "text", text: question });
-  await work.run((signal) => chat([{ role: "user", content }], { temperature: 0 }, signal, (text) => { said.textContent = text; }));
-  if (!said.textContent) said.closest("li").remove();
+  const answer = await work.run((signal) => chat([{ role: "user", content }], { temperature: 0 }, signal, (text) => { said.textContent = text; }));
+  if (answer === "") said.replaceWith(Object.assign(document.createElement("div"), { className: "quiet", textContent: say("nothing_said") }));
+  else if (!said.textContent) said.closest("li").remove();
 }
 
 async function compare() {

@@ -78,7 +78,8 @@ export class Work {
   }
 }
 
-function told(error) {
+/** What is said of an error: what to do about it. */
+export function told(error) {
   if (!(error instanceof Refused)) return error instanceof TypeError ? say("no_server") : say("failed", error.message);
   if (error.status === 401) {
     at("settings").open = true;

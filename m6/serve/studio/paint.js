@@ -15,7 +15,7 @@ export function start() {
   chips("prompts", PROMPTS, (text) => { at("prompt").value = text; begin(); });
 }
 
-async function begin(seed = setting("seed") ?? Math.floor(Math.random() * 2 ** 31)) {
+async function begin(seed = setting("seed") ?? 1 + Math.floor(Math.random() * 9999)) {
   const prompt = at("prompt").value.trim();
   if (!prompt) return notice(say("need_prompt"));
   const count = setting("count") ?? 4;

@@ -2,7 +2,7 @@
 
 import { models } from "./api.js";
 import * as look from "./look.js";
-import { at, notice } from "./page.js";
+import { at, notice, told } from "./page.js";
 import * as paint from "./paint.js";
 import { say, switchLanguage, translate } from "./words.js";
 import * as write from "./write.js";
@@ -52,18 +52,21 @@ async function startModel() {
     for (const [section, able] of Object.entries(model.able)) {
       if (able) continue;
       const why = Object.assign(document.createElement("p"), { className: "notice", textContent: say("cannot", say(section)) });
+      Object.assign(why.dataset, { i18n: "cannot", i18nOf: section });
       at(section).replaceChildren(why);
+      at(section).classList.remove("two");
     }
-  } catch {
-    notice(say("no_server"));
+  } catch (error) {
+    notice(told(error));
   }
 }
 
 startTheme();
 translate(document);
 at("language").addEventListener("click", switchLanguage);
-look.start({ examples: ["examples/1.png", "examples/2.png", "examples/3.png"] });
+look.start({ examples: { apple: "examples/1.png", cat: "examples/2.png", car: "examples/3.png" } });
 write.start();
 paint.start();
 startTabs();
 startModel();
+at("key").addEventListener("change", () => { notice(); startModel(); });

@@ -2,7 +2,7 @@
 
 const WORDS = {
   zh: {
-    skip: "跳到内容", other_language: "English", switch_language: "Switch to English", switch_theme: "明暗切换", sections: "功能",
+    skip: "跳到内容", apple: "苹果", cat: "猫", car: "汽车", other_language: "English", switch_language: "Switch to English", switch_theme: "明暗切换", sections: "功能",
     look: "看图", write: "写诗", paint: "作画", gallery: "画廊", settings: "设置与速度", footer: "开放的 M6，在你自己的机器上运行。",
     interface: "接口", drop: "点这里选图，或拖进来", drop_more: "也可以直接粘贴", describe: "说说这张图", question: "问题",
     question_placeholder: "问一个关于图的问题", ask: "提问", examples: "例子", questions: "可以这样问", answers: "回答",
@@ -18,9 +18,10 @@ const WORDS = {
     too_large: "这张图太大了（{0} MB）。请选 {1} MB 以内的图。", no_server: "连不上服务器。看看它是否还在运行，再试一次。",
     key_wrong: "服务器要密钥。请在下面“设置与速度”里填上。", busy: "排队的人多，{0} 秒后自动再试。", failed: "没有成功：{0}",
     need_lines: "至少写两句，每行一句。", need_title: "先写个题目。", need_prompt: "先写要画什么。",
+    nothing_said: "模型没有话说。换个问法，或换一张图。",
   },
   en: {
-    skip: "Skip to content", other_language: "中文", switch_language: "切换到中文", switch_theme: "Light or dark", sections: "Sections",
+    skip: "Skip to content", apple: "Apple", cat: "Cat", car: "Car", other_language: "中文", switch_language: "切换到中文", switch_theme: "Light or dark", sections: "Sections",
     look: "Look", write: "Write", paint: "Paint", gallery: "Gallery", settings: "Settings and speed",
     footer: "The open M6, on a machine of your own.", interface: "Interface", drop: "Choose a picture, or drop one here",
     drop_more: "Pasting works too", describe: "Describe it", question: "Question", question_placeholder: "Ask about the picture (in Chinese)",
@@ -39,7 +40,7 @@ const WORDS = {
     too_large: "This picture is too large ({0} MB). Choose one of up to {1} MB.", no_server: "The server does not answer. See whether it still runs, then try again.",
     key_wrong: "The server asks for a key. Give it under “Settings and speed” below.", busy: "Many are waiting; trying again in {0} s.",
     failed: "That did not work: {0}", need_lines: "Give at least two texts, one a line.", need_title: "Give a title first.",
-    need_prompt: "Say first what to paint.",
+    need_prompt: "Say first what to paint.", nothing_said: "The model has nothing to say. Ask in another way, or about another picture.",
   },
 };
 
@@ -60,7 +61,7 @@ export function switchLanguage() {
 /** Fills every element below `root` that names a text. */
 export function translate(root) {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-  for (const each of root.querySelectorAll("[data-i18n]")) each.textContent = say(each.dataset.i18n);
+  for (const each of root.querySelectorAll("[data-i18n]")) each.textContent = say(each.dataset.i18n, each.dataset.i18nOf && say(each.dataset.i18nOf));
   for (const each of root.querySelectorAll("[data-i18n-placeholder]")) each.placeholder = say(each.dataset.i18nPlaceholder);
   for (const each of root.querySelectorAll("[data-i18n-label]")) {
     each.setAttribute("aria-label", say(each.dataset.i18nLabel));
