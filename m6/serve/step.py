@@ -38,8 +38,8 @@ class _Step(nn.Module):
 def make_step(model: Transformer, caches: Sequence[Cache]) -> Step:
     """The step of a model; caches: those that it will work on, whose first rows are written to. Experts choose what is
     computed by what comes, so a model that has some is not traced."""
-    for module in model.blocks.modules():
-        if isinstance(module, nn.Linear):
+    for module in (model.embedding, *model.blocks.modules()):
+        if isinstance(module, nn.Linear | nn.Embedding):
             module.weight.data = module.weight.data.t().contiguous().t()
     step = _Step(model)
     if model.experts():
