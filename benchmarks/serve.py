@@ -202,11 +202,12 @@ async def _probe(server: Server, loaded: bool, probes: int) -> list[float]:
 
 
 def _ready(run: Path, runs: int, given: argparse.Namespace) -> Row:
-    found = []
+    found, used = [], []
     for _ in range(runs):
         with Server(_serve(run)) as server:
             found.append(server.ready)
-    note = "a cost, bar at most 5; from the start of the process until /readyz says 200"
+            used.append(server.cpu)
+    note = f"a cost, bar at most 5; from the start of the process until /readyz; CPU {statistics.median(used):.1f} s"
     return row("ready_seconds", found, "s", note=note, module="serve")
 
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from m6.data.sample import Codes, Picture, Text
 from m6.generate.engine import Engine
 from m6.generate.prefill import Prefill, Prefix
-from m6.model.attention import Cache, SlotCache
+from m6.model.attention import Cache
 from m6.model.config import CodeAttentionConfig
 from m6.model.sparse import reaches
+from m6.serve.step import make_step
 
 STRETCH = 64
 ROWS = 4
@@ -47,15 +48,16 @@ class Slots:
         """kept: pictures of which keys and values are kept for the next request about one of them."""
         self.engine, self.count, self.capacity = engine, count, _groups(capacity, STRETCH)
         rows = _groups(count, ROWS)
-        self.lengths = torch.zeros(rows, dtype=torch.long)
-        self.used = torch.zeros(rows, dtype=torch.bool)
+        self.lengths = [0] * rows
+        self.used = [False] * rows
         self.caches = engine.model.make_caches(rows, self.capacity)
         for cache in self.caches:  # what is hidden is multiplied by nothing, but has to be a number
             cache.keys.zero_()
             cache.values.zero_()
-        self.prefix = torch.zeros(rows, dtype=torch.long)
+        self.prefix = [0] * rows
         self.cells = torch.zeros(rows, self.capacity, 2, dtype=torch.long)
         """Where the codes of a slot that paints stand, for models whose codes see some of one another only."""
+        self._step = make_step(engine.model, self.caches)
         self._kept, self._most = OrderedDict[bytes, Read](), kept
 
     @property
@@ -89,33 +91,36 @@ class Slots:
     @property
     def rows(self) -> int:
         """How many a step computes, up to the last that is used."""
-        return _groups(int(self.used.nonzero().max()) + 1, ROWS) if bool(self.used.any()) else 0
+        return _groups(max((slot + 1 for slot, used in enumerate(self.used) if used), default=0), ROWS)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Hidden states [S, D] after one more token [S] of each of the first S = `rows` slots, at position [S, 3]; of
         free slots, anything."""
-        rows, lengths = len(tokens), self.lengths[: len(tokens)]
-        span = min(_groups(int(lengths.max()) + 1, STRETCH), self.capacity)
-        self.cells[torch.arange(rows), lengths] = position[:, 1:]
+        rows, heads = len(tokens), self.engine.model.config.num_heads
+        lengths = self.lengths[:rows]
+        span = min(_groups(max(lengths) + 1, STRETCH), self.capacity)
         mask = self._seen(lengths, position[:, 1:], span)
-        heads = self.engine.model.config.num_heads
-        first = torch.arange(rows * heads) * self.capacity
-        places = (first + lengths.repeat_interleave(heads)).to(self.engine.device)
-        caches = [SlotCache(cache.keys[:rows], cache.values[:rows], places, span) for cache in self.caches]
-        hidden = self.engine.hidden(tokens[:, None], position[:, None], mask[:, None, None], caches=caches)[:, 0]
-        lengths += self.used[:rows]
+        places = [
+            (slot * heads + head) * self.capacity + length
+            for slot, length in enumerate(lengths)
+            for head in range(heads)
+        ]
+        cached = [whole[:rows] for cache in self.caches for whole in (cache.keys, cache.values)]
+        given = (each.to(self.engine.device) for each in (tokens, position, mask, torch.tensor(places)))
+        hidden = self._step(*given, cached)
+        self.lengths[:rows] = [length + used for length, used in zip(lengths, self.used, strict=False)]
         return hidden
 
     @torch.inference_mode()
     def move(self, slot: int, to: int) -> None:
         """Puts what a slot has into a free one, and frees it."""
-        length = int(self.lengths[slot])
+        length = self.lengths[slot]
         for cache in self.caches:
             for whole in (cache.keys, cache.values):
                 whole[to, :, :length] = whole[slot, :, :length]
-        for each in (self.lengths, self.used, self.prefix, self.cells):
-            each[to] = each[slot]
+        self.cells[to] = self.cells[slot]
+        self.lengths[to], self.prefix[to], self.used[to] = length, self.prefix[slot], True
         self.free(slot)
 
     def free(self, slot: int) -> None:
@@ -123,15 +128,16 @@ class Slots:
         self.lengths[slot] = 0
         self.used[slot] = False
 
-    def _seen(self, lengths: Tensor, cells: Tensor, span: int) -> Tensor:
-        """What each of the first slots sees, [S, span] bool."""
-        place = torch.arange(span)
-        seen = place <= lengths[:, None]
+    def _seen(self, lengths: list[int], cells: Tensor, span: int) -> Tensor:
+        """What each of the first slots sees, [S, span] bool, with a token at each of these cells [S, 2] behind it."""
+        rows, place, end = len(lengths), torch.arange(span), torch.tensor(lengths)
+        seen = place <= end[:, None]
         codes: CodeAttentionConfig = self.engine.model.config.code_attention
         if codes.pattern != "full":
-            before = self.cells[: len(lengths)]
+            self.cells[torch.arange(rows), end] = cells
+            before = self.cells[:rows]
             shown = torch.cat([before[:, :1] * 0, before[:, : span - 1]], 1)  # a token shows the cell before
-            behind = place > self.prefix[: len(lengths), None]
+            behind = place > torch.tensor(self.prefix[:rows])[:, None]
             painting = cells[:, :1] > 0
             near = reaches(codes, *cells[:, None].unbind(-1), *shown.unbind(-1))
             seen &= near | ~behind | ~painting

@@ -181,7 +181,7 @@ def test_one_that_fails_is_late_or_is_given_up_takes_no_other_with_it(engine: En
     while scheduler.working:
         time.sleep(0.01)
     assert (scheduler.counts.finished, scheduler.counts.failed, scheduler.counts.cancelled) == (1, 3, 1)
-    assert not scheduler.slots.used.any()
+    assert not any(scheduler.slots.used)
 
 
 def test_what_is_too_much_is_refused_at_once_and_a_closed_one_ends_what_it_has(engine: Engine) -> None:
