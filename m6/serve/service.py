@@ -22,6 +22,7 @@ from m6.config import UserError
 from m6.corpus.images.prepare import FORMATS
 from m6.data.objectives import poem_prompt, question_prompt
 from m6.data.poem_forms import line_length
+from m6.data.sample import HIDDEN
 from m6.generate.answers import MAX_ANSWER, MAX_CAPTION, MAX_POEM, MAX_TEXT
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine, key_of
@@ -186,9 +187,15 @@ class Service:
         return [float(score) for score in found[0]]
 
     def pixels(self, codes: np.ndarray) -> np.ndarray:
-        """Grids of codes [n, h, w], some of which may not be painted yet, as pixels [n, S, S', 3]."""
+        """Grids of codes [n, h, w] as pixels [n, S, S', 3]; where some are not painted yet, a fourth channel hides
+        them."""
         with torch.inference_mode():
-            return unfinished(self.engine, codes)
+            pixels = unfinished(self.engine, codes)
+        shown = codes != HIDDEN
+        if shown.all():
+            return pixels
+        side = pixels.shape[1] // codes.shape[1]
+        return np.concatenate([pixels, 255 * np.kron(shown, np.ones((1, side, side), np.uint8))[..., None]], -1)
 
     def scores(self, pixels: Sequence[np.ndarray], prompt: str) -> list[float]:
         """How well pictures fit a prompt, nats a token."""
