@@ -9,7 +9,6 @@ on a white square of the size that the model was trained on.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -65,7 +64,7 @@ class RunSegments:
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on broken files of one format or other
             raise UserError(f"{at}: not a picture that can be read ({error})") from None
 
-    def pixels(self, encoded: bytes, formats: Sequence[str] | None = None) -> np.ndarray:
+    def pixels(self, encoded: bytes, formats: tuple[str, ...] | None = None) -> np.ndarray:
         """The bytes of a picture file as pixels [S, S, 3] uint8. formats: of Pillow, that are read; None for all."""
         with Image.open(io.BytesIO(encoded), formats=formats) as opened:
             chosen = self._rules if opened.has_transparency_data else ImageRules()

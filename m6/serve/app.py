@@ -39,7 +39,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 class Piece(NamedTuple):
     """A piece of a text that is written."""
 
-    index: int  # of the answer
+    number: int  # of the answer
     text: str  # what is new
     whole: str  # all so far
     reason: str  # why it ends; "" if it does not
@@ -85,7 +85,7 @@ def make_app(service: Service) -> FastAPI:
         pieces = written(work, request, stops, limit)
         if asked.stream:
             return StreamingResponse(streamed(pieces, kind, about), media_type="text/event-stream")
-        found = {piece.index: piece async for piece in pieces if piece.reason}
+        found = {piece.number: piece async for piece in pieces if piece.reason}
         choices: list[dict[str, Any]] = []
         for index in range(asked.n):
             said = found[index].whole
@@ -124,9 +124,9 @@ def make_app(service: Service) -> FastAPI:
         try:
             async for piece in pieces:
                 if piece.text:
-                    yield chunk(piece.index, piece.text, None)
+                    yield chunk(piece.number, piece.text, None)
                 if piece.reason:
-                    yield chunk(piece.index, None, piece.reason)
+                    yield chunk(piece.number, None, piece.reason)
             yield "data: [DONE]\n\n"
         except Exception as error:
             yield sent(answer_of(error)[1])

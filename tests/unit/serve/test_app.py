@@ -271,7 +271,7 @@ def test_a_fault_in_one_request_leaves_the_others(
 
     monkeypatch.setattr(TextJob, "take", failing)
     with ThreadPoolExecutor(4) as pool:
-        others = [pool.submit(client.chat.completions.create, **asked) for _ in range(3)]
+        others = [pool.submit(lambda: client.chat.completions.create(**asked)) for _ in range(3)]
         with pytest.raises(openai.InternalServerError, match="a fault of the server"):
             client.chat.completions.create(**asked | {"max_tokens": 59})
         events = httpx.post(f"{url}/v1/chat/completions", json=asked | {"max_tokens": 59, "stream": True}).text
