@@ -69,6 +69,9 @@ def measure(given: argparse.Namespace) -> list[Row]:
         for key in keys:
             if key not in hf:
                 rows.append(_ALONE[key](run, runs, given))
+    for one in rows:
+        one["command"] += f" --run {given.run}" if given.run else ""
+        one["command"] += f" --soak {given.soak}" if one["key"] == "soak_memory_growth" else ""
     return sorted(rows, key=lambda one: KEYS.index(one["key"]))
 
 
