@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from importlib.util import find_spec
@@ -69,6 +69,9 @@ def measure(given: argparse.Namespace) -> list[Row]:
         for key in keys:
             if key not in hf:
                 rows.append(_ALONE[key](run, runs, given))
+    for one in rows:
+        one["command"] += f" --run {given.run}" if given.run else ""
+        one["command"] += f" --soak {given.soak}" if one["key"] == "soak_memory_growth" else ""
     return sorted(rows, key=lambda one: KEYS.index(one["key"]))
 
 
@@ -92,7 +95,7 @@ async def _rate(server: Server, numbers: Sequence[int], at_once: bool) -> tuple[
 
 
 def _turns(
-    runs: int, works: dict[str, Callable[[], tuple[float, float, list[str]]]]
+    runs: int, works: Mapping[str, Callable[[], tuple[float, float, list[str]]]]
 ) -> dict[str, list[tuple[float, float, list[str]]]]:
     """Figures of each, warm, every second time in the opposite order."""
     found: dict[str, list[tuple[float, float, list[str]]]] = {name: [] for name in works}

@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +113,7 @@ class Server:
         status = int(head.split(b" ", 2)[1]) if head else 0
         return Answer(status, json.loads(content) if b"application/json" in head else content, seconds)
 
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Its server-sent events; who closes the iterator leaves in the middle."""
         reader, writer = await self._send(path, {**body, "stream": True})
         try:

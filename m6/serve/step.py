@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.jit._fuser import optimized_execution
 
 from m6.model.attention import Cache, SlotCache
 from m6.model.transformer import Transformer
@@ -56,7 +57,7 @@ def make_step(model: Transformer, caches: Sequence[Cache]) -> Step:
         traced = torch.jit.trace(step, (*given, seen, places, cached), check_trace=False)
 
     def run(*words: object) -> Tensor:
-        with torch.jit.optimized_execution(False):  # which would be made anew for each shape
+        with optimized_execution(False):  # what it makes would be made anew for each shape
             hidden: Tensor = traced(*words)
             return hidden
 
