@@ -56,6 +56,7 @@ class Engine:
         picture_size: int,
     ) -> None:
         self.picture_size = picture_size  # side of the pictures it was trained on, pixels
+        self.device = torch.device("cpu")
         self.model = model.eval()
         self.vocabulary = vocabulary
         self.tokenizer = tokenizer
@@ -85,15 +86,11 @@ class Engine:
     def to(self, device: str) -> Engine:
         """The same, computed there. What is drawn and decided about texts stays on the CPU, so that a seed gives the
         same numbers everywhere."""
+        self.device = torch.device(device)
         for part in (self.model, self.vqgan):
             if part is not None:
-                part.to(device)
+                part.to(self.device)
         return self
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is computed."""
-        return self.model.embedding.weight.device
 
     @property
     def codes_side(self) -> int:

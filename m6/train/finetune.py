@@ -37,7 +37,6 @@ from m6.train.examples import Examples, check_lengths
 from m6.train.hardware import prepare_cpu
 from m6.train.loop import Task, train
 from m6.train.pretrain import heldout_batches, pretraining
-from m6.train.vqgan_figures import FEWEST_USED
 
 BASES = ("tokenizer", "vqgan")
 """Stages whose work a finetuned run takes over."""
@@ -102,12 +101,11 @@ def give_back(folder: Path) -> None:
 
 
 def check_codes(folder: Path, base: str) -> None:
-    """UserError if the image tokenizer that was taken over has collapsed."""
-    used = (read_done(folder, "vqgan") or {}).get("codebook_used", 1.0)
-    if used < FEWEST_USED:
+    """UserError if the image tokenizer that was taken over makes the same of every picture."""
+    if (read_done(folder, "vqgan") or {}).get("codebook_entropy", 1.0) <= 0:
         raise UserError(
-            f"{base}: its image tokenizer uses {used:.1%} of its codes, so there is nothing to paint with; take a run "
-            "whose tokenizer was trained for longer, such as one of the recipe paint"
+            f"{base}: its image tokenizer uses one code alone, so there is nothing to paint with; take a run whose "
+            "tokenizer was trained for longer, such as one of the recipe paint"
         )
 
 

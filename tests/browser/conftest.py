@@ -53,8 +53,10 @@ class Opened:
         return chinese if self.viewer.language == "zh-CN" else english
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Closed behind the last test of the module: while it is open an event loop runs in this thread, and no other test
+    could run one."""
     api = pytest.importorskip("playwright.sync_api", reason="the browser tests need: pip install playwright")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
@@ -65,14 +67,14 @@ def browser() -> Iterator[Any]:
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     made = make_service(tmp_path_factory.mktemp("studio") / "run", slots=8, text_slots=2)
     yield made
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def url(service: Service) -> Iterator[str]:
     with served(service) as address:
         yield address

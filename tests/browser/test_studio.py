@@ -13,6 +13,7 @@ from m6.serve.service import Service
 from tests.browser.conftest import Opened
 from tests.unit.serve.small_service import data_url, make_service, served
 
+pytestmark = pytest.mark.xdist_group("browser")
 PNG = base64.b64decode(data_url().split(",")[1])
 TABS = ("look", "write", "paint", "gallery")
 TRANSFER = """([kind, data, target]) => {
@@ -88,6 +89,7 @@ def test_a_poem_is_written_in_its_form(opened: Opened, service: Service) -> None
     page.get_by_label(opened.says("五言绝句", "Quatrain of fives")).check()
     page.locator("#poem-form button.main").click()
     page.locator("#another:enabled").wait_for()
+    page.locator("#poem-about:not(:empty)").wait_for()  # of this poem, not of the one that the title began
     first = page.locator("#poem").inner_text()
     assert first.startswith("春夜")
     assert [len(line) for line in first.split("\n")[1:] if line] == [6] * 4

@@ -29,7 +29,7 @@ MUON = {"optimizer.learning_rate": 1e-3}
 def test_sharded_equals_single(tmp_path: Path, loop: dict[str, Any], world: int, config: dict[str, Any]) -> None:
     expected = alone(tmp_path / "single", {}, loop)
     found = run_on(world, train_small, tmp_path / "sharded", {}, loop, **config)
-    assert_same(found[0], expected)
+    assert_same(found[0], expected, tolerance=5e-5)  # AdamW divides by moments, which may be next to nothing
 
 
 def sorted_rows(matrices: Tensor) -> Tensor:

@@ -184,9 +184,9 @@ def test_a_finetuning_without_weights_is_told_in_one_line(run: Path, data: Path,
 
 def test_a_collapsed_image_tokenizer_has_nothing_to_paint_with(run: Path) -> None:
     (run / "vqgan").mkdir(exist_ok=True)
-    for used, refused in ((0.001, True), (0.5, False)):
-        (run / "vqgan" / "done.json").write_text(json.dumps({"codebook_used": used}))
-        with pytest.raises(UserError, match=r"uses 0\.1% of its codes") if refused else nullcontext():
+    for entropy, refused in ((-0.0, True), (0.1, False)):
+        (run / "vqgan" / "done.json").write_text(json.dumps({"codebook_entropy": entropy}))
+        with pytest.raises(UserError, match="uses one code alone") if refused else nullcontext():
             check_codes(run, "runs/base")
 
 
