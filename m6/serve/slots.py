@@ -108,7 +108,8 @@ class Slots:
         ]
         cached = [whole[:rows] for cache in self.caches for whole in (cache.keys, cache.values)]
         given = (each.to(self.engine.device) for each in (tokens, position, mask, torch.tensor(places)))
-        hidden = self._step(*given, cached)
+        tokens, position, mask, at = given
+        hidden = self._step(tokens, position, mask, at, cached)
         self.lengths[:rows] = [length + used for length, used in zip(lengths, self.used, strict=False)]
         return hidden
 
