@@ -103,7 +103,11 @@ class Scheduler:
             self._drop()
             self._join()
             if self._active:
-                self._step()
+                try:
+                    self._step()
+                except Exception as error:  # of the step itself, so of nobody alone; the next jobs may fare better
+                    for job in list(self._active):
+                        self._end(job, error)
 
     def _drop(self) -> None:
         """Takes out what nobody waits for any more."""

@@ -184,6 +184,24 @@ def test_one_that_fails_is_late_or_is_given_up_takes_no_other_with_it(engine: En
     assert not any(scheduler.slots.used)
 
 
+def test_a_fault_of_the_step_ends_those_who_share_it_and_no_more(
+    engine: Engine, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [(engine.text("春"),), (engine.text("夏"),)]
+    expected = written(scheduler, requests, Decoding(), at_once=False)
+
+    def failing(*given: object) -> Tensor:
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scheduler.slots, "step", failing)
+        answers = Answers()
+        for index, prefix in enumerate(requests):
+            scheduler.submit(TextJob(answers.tell(index), prefix=prefix, most=MOST))
+        assert [str(error) for error in answers.wait(2).values()] == ["no memory"] * 2
+    assert written(scheduler, requests, Decoding(), at_once=True) == expected
+
+
 def test_what_is_too_much_is_refused_at_once_and_a_closed_one_ends_what_it_has(engine: Engine) -> None:
     scheduler = Scheduler(engine, Slots(engine, 2, 128), text_slots=1, max_queue=3)
     answers, hold = Answers(), threading.Event()
