@@ -1,4 +1,4 @@
-"""Painting at 128 pixels: `quickstart` on a canvas twice as wide, for two cores and an hour and a half.
+"""Painting at 128 pixels: `quickstart` on a canvas twice as wide, for two cores and two hours.
 
 Scenes are read from patches of 16 pixels and painted in 16 x 16 codes. The image tokenizer sees drawings of several
 designers beside the scenes, and learns to please a discriminator and features of its own, not pixels alone.
@@ -19,7 +19,7 @@ SEEING = {"captioning": 2.0, "visual_question_answering": 4.0}
 """Objectives that share one picture, with the weight of their loss."""
 
 
-def recipe(look_steps: int = 500, paint_steps: int = 1_300) -> Recipe:
+def recipe(look_steps: int = 500, paint_steps: int = 2_800) -> Recipe:
     """The whole run. In the first `look_steps` scenes are only read, as in `quickstart`."""
     num_steps = look_steps + paint_steps
     looked = look_steps / num_steps
