@@ -1,4 +1,4 @@
-"""`m6 export`: a trained run as a folder that transformers reads, as ONNX, or its weights alone.
+"""`m6 export`: a trained run as a folder that transformers reads, as ONNX, its weights alone, or a small run folder.
 
 In: a run folder, of which a training has written a checkpoint, by any number of ranks. Out: a folder with the weights,
 whole, in one file or in several with an index; all that transformers needs beside them; the resolved recipe; and
@@ -12,10 +12,14 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m6 import flags
 from m6.config import UserError, nearest
-from m6.run import sync_folder, write_atomic
+from m6.run import read_done, sync_folder, write_atomic
+
+if TYPE_CHECKING:
+    from m6.model.export import Exported
 
 HELP = """\
 m6 export RUN --out FOLDER [--form FORM] [--step N] [--shard-gib X]: a run as a folder that others read.
@@ -23,7 +27,8 @@ m6 export RUN --out FOLDER [--form FORM] [--step N] [--shard-gib X]: a run as a 
 RUN is a run folder, pretrained or finetuned, that has a checkpoint; it may still be training.
   --out FOLDER   a folder that is not there yet
   --form FORM    huggingface (by default): all that transformers reads; onnx: that, and model.onnx, held against the
-                 model; weights: no more than the weights, which needs no transformers
+                 model; weights: no more than the weights, which needs no transformers; packed: a run folder with
+                 what asking it and beginning with it needs, its matrices in 8 bits, a sixth of the bytes or less
   --step N       the checkpoint of this update, by default the newest
   --shard-gib X  most GiB of a file (5); what needs more than one gets model.safetensors.index.json
 
@@ -31,7 +36,7 @@ FOLDER then holds model.safetensors, or model-00001-of-0000N.safetensors; recipe
 tokenizer.json; state.json, the step and the SHA-256 of the weights; and, unless weights alone are wanted, config.json,
 generation_config.json, the processor, and README.md, the model card. After `import m6`, the Auto classes of
 transformers read it. One file of weights at a time is in memory, of ONNX all."""
-FORMS = ("huggingface", "onnx", "weights")
+FORMS = ("huggingface", "onnx", "weights", "packed")
 GIB = 2**30
 
 
@@ -64,7 +69,12 @@ def export(words: Sequence[str]) -> str:
 
 
 def _check_packages(form: str) -> None:
-    needed = {"weights": (), "huggingface": ("transformers",), "onnx": ("transformers", "onnxscript", "onnxruntime")}
+    needed = {
+        "weights": (),
+        "packed": (),
+        "huggingface": ("transformers",),
+        "onnx": ("transformers", "onnxscript", "onnxruntime"),
+    }
     for name in needed[form]:
         if importlib.util.find_spec(name) is None:
             extra = "huggingface" if name == "transformers" else "onnx"
@@ -81,9 +91,12 @@ def _write(checkpoint: Path, out: Path, most: int, run: Path, form: str) -> str:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        exported = export_weights(checkpoint, temporary, most)
-        write_atomic(temporary / "recipe.json", (run / "config.json").read_bytes())
-        told = _beside(run, temporary, form)
+        if form == "packed":
+            exported, told = _pack(checkpoint, temporary, run), ""
+        else:
+            exported = export_weights(checkpoint, temporary, most)
+            write_atomic(temporary / "recipe.json", (run / "config.json").read_bytes())
+            told = _beside(run, temporary, form)
         os.replace(temporary, out)
     except FileNotFoundError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -95,10 +108,29 @@ def _write(checkpoint: Path, out: Path, most: int, run: Path, form: str) -> str:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(out.parent)
+    size = f"{exported.size / GIB:.2f} GiB" if exported.size >= GIB else f"{exported.size / 2**20:.1f} MiB"
     return (
-        f"{out}: {exported.tensors:,} tensors of update {exported.step:,}, {exported.size / GIB:.2f} GiB in"
+        f"{out}: {exported.tensors:,} tensors of update {exported.step:,}, {size} in"
         f" {exported.files} file{'s' if exported.files > 1 else ''}{told}"
     )
+
+
+def _pack(checkpoint: Path, folder: Path, run: Path) -> Exported:
+    """Writes a run folder of the weights in 8 bits, and of the image tokenizer as it is: its codes have to stay."""
+    from m6.model.export import pack_weights
+    from m6.model.weights import beside, check_beside, newest
+
+    check_beside(checkpoint, run)
+    (folder / "tokenizer").mkdir()
+    for name in ("config.json", "versions.json", "tokenizer/tokenizer.json"):
+        if (run / name).exists():
+            write_atomic(folder / name, (run / name).read_bytes())
+    pack_weights(newest(run / "vqgan", "vqgan"), folder / "vqgan", {}, exact=True)
+    stage = checkpoint.parent.name
+    exported = pack_weights(checkpoint, folder / stage, {"beside": beside(folder)})
+    if read_done(run, stage) is not None:
+        write_atomic(folder / stage / "done.json", (run / stage / "done.json").read_bytes())
+    return exported
 
 
 def _beside(run: Path, folder: Path, form: str) -> str:

@@ -1,4 +1,4 @@
-"""The weights of a checkpoint as whole tensors in files of Hugging Face's layout.
+"""The weights of a checkpoint as whole tensors in files of Hugging Face's layout, or as whole numbers of eight bits.
 
     model.safetensors                     if one file holds them; else
     model-00001-of-0000N.safetensors      and
@@ -13,13 +13,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from m6.model.weights import opened, sha256
+from m6.model.packed import pack
+from m6.model.weights import WEIGHTS, opened, sha256
 from m6.run import write_atomic
 
 
@@ -53,6 +54,22 @@ def export_weights(checkpoint: Path, folder: Path, most: int) -> Exported:
     about = {"step": state["step"], "sha256": digests}
     write_atomic(folder / "state.json", json.dumps(about, indent=1) + "\n")
     return Exported(state["step"], len(tensors), len(digests), size)
+
+
+def pack_weights(checkpoint: Path, folder: Path, about: Mapping[str, Any], exact: bool = False) -> Exported:
+    """Writes the weights of a checkpoint as a checkpoint of that name in a folder, without what only its training
+    needs: as whole numbers of eight bits (`m6.model.packed`), or as they are if `exact`. about: what state.json tells
+    beside. UserError if a file is damaged."""
+    files, state = opened(checkpoint)
+    tensors = files.read() if exact else pack(files.read())
+    path = folder / checkpoint.name / WEIGHTS / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)
+    _sync(path)
+    state = {"step": state["step"], "sha256": {f"{WEIGHTS}/{path.name}": sha256(path)}, **about}
+    write_atomic(folder / checkpoint.name / "state.json", json.dumps(state, indent=1) + "\n")
+    return Exported(state["step"], len(tensors), 1, sum(tensor.nbytes for tensor in tensors.values()))
 
 
 def _places(tensors: Mapping[str, Tensor], most: int) -> dict[str, str]:

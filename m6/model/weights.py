@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from m6.config import UserError
+from m6.model.packed import SCALE, is_packed, unpacked
 
 WEIGHTS, OPTIMIZER = "model", "optimizer"
 """Folders within a checkpoint."""
@@ -111,10 +112,12 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
 
 
 def opened(checkpoint: Path) -> tuple[TensorFiles, dict[str, Any]]:
-    """The weights of a checkpoint or an exported folder, verified, updates of low rank (LoRA) added into them; and its
-    state."""
+    """The weights of a checkpoint or an exported folder, verified, updates of low rank (LoRA) added into them, those of
+    a packed run as floats; and its state."""
     folder, state = weight_files(checkpoint)
     files = TensorFiles(folder)
+    if any(name.endswith(SCALE) for name in files.tensors()):
+        files = PackedFiles(folder)
     if any(name.endswith(f".{LOW_RANK[0]}") for name in files.tensors()):
         files = MergedFiles(folder, state["config"]["finetune"]["lora"]["alpha"])
     return files, state
@@ -187,6 +190,25 @@ class MergedFiles(TensorFiles):
                 super().fill(updates)
                 thin, tall = (updates[each] for each in pair)
                 weight += self._alpha / len(thin) * (tall @ thin)
+
+
+class PackedFiles(TensorFiles):
+    """The same, of weights that lie there as whole numbers (`m6.model.packed`): read as float32."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the model, as they are read."""
+        found = super().tensors()
+        shown = {name: tensor.float() if is_packed(name, found) else tensor for name, tensor in found.items()}
+        return {name: tensor for name, tensor in shown.items() if not name.endswith(SCALE)}
+
+    def fill(self, into: Mapping[str, Tensor]) -> None:
+        """Whole tensors alone, not those of ranks."""
+        found = super().tensors()
+        packed = [name for name in into if is_packed(name, found)]
+        read = {each: torch.empty_like(found[each], device="cpu") for name in packed for each in (name, name + SCALE)}
+        super().fill({**{name: tensor for name, tensor in into.items() if name not in packed}, **read})
+        for name in packed:
+            into[name].copy_(unpacked(read[name], read[name + SCALE]))
 
 
 def read_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:

@@ -43,7 +43,7 @@ def test_one_file_with_what_is_beside_it(run: Path, tmp_path: Path, capsys: pyte
     out = tmp_path / "out"
     assert main(["export", str(run), "--out", str(out), "--form", "weights"]) == 0
     said = capsys.readouterr()
-    assert said.out == f"{out}: 9 tensors of update 2, 0.00 GiB in 1 file\n"
+    assert said.out == f"{out}: 9 tensors of update 2, 0.0 MiB in 1 file\n"
     steps = LoopConfig().num_steps
     assert said.err == f"m6: {run}: its pretrain has not ended; this is step 2 of {steps}\n"
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "recipe.json", "tokenizer.json", "state.json"}
@@ -107,7 +107,7 @@ def test_mistakes_are_one_line_and_leave_nothing(run: Path, tmp_path: Path, caps
             out,
             "--form",
             "onxx",
-        ): "--form: 'onxx' is none of huggingface, onnx, weights, did you mean 'onnx'?",
+        ): "--form: 'onxx' is none of huggingface, onnx, weights, packed, did you mean 'onnx'?",
         (str(run), "--out", out, "--shard-gib", "x"): "--shard-gib: 'x' is not a number above 0",
         (str(run), "--out", str(full)): "full: not empty; give --out a folder that is not there yet",
         (str(tmp_path / "no"), "--out", out): "no: no run folder (no config.json)",
