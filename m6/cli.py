@@ -178,7 +178,8 @@ def _quickstart(words: list[str]) -> int:
 
 
 def _recipe_and_folder(verb: str, words: Sequence[str]) -> tuple[Recipe, Path]:
-    """The whole config and the run folder of a command line: a recipe or a run folder, then flags."""
+    """The whole config and the run folder of a command line: a recipe or a run folder, then flags; with --from, what
+    begins with another run."""
     from m6 import flags
     from m6.config import UserError, recipe_names
 
@@ -190,7 +191,12 @@ def _recipe_and_folder(verb: str, words: Sequence[str]) -> tuple[Recipe, Path]:
             f" got {' '.join(alone) if alone else 'none'}"
         )
     recipe, folder = _load(alone[0])
-    folder = Path(given.pop("out", folder))
+    run = given.pop("from", "")
+    folder = Path(given.pop("out", f"{folder}-from-{Path(run).name}" if run else folder))
+    if run:
+        from m6.recipes.recipe import begun
+
+        recipe = begun(recipe, run)
     return recipe.override(flags.values(given, recipe, verb)), folder
 
 
@@ -227,7 +233,8 @@ def _stage_help(verb: str, words: Sequence[str]) -> str:
     return (
         f"m6 {verb} {usage} [--out DIR] [--section.field value ...]: {summary}.\n\n"
         "RECIPE is a name, the path of a .py file with a function recipe(), or a run folder, which needs no flags.\n"
-        f"  --out DIR  the run folder, here {folder}\n\n"
+        f"  --out DIR  the run folder, here {folder}\n"
+        "  --from RUN begin with the tokenizers and weights of a trained run, in a quarter of the updates\n\n"
         f"Flags, with their values in the recipe {name}; a list is given as JSON, '[1, 2]':\n"
         f"{flags.describe(recipe, sections)}\n\n{others}"
     )

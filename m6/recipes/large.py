@@ -15,7 +15,7 @@ from m6.train.config import EvaluateStage, LoopConfig, OptimizerConfig, Pretrain
 from m6.vqgan.config import FeaturesConfig, LossConfig, VQGANConfig
 
 SIDE = 1024
-SETS = ("pictures_twemoji", "pictures_fluent")
+SETS = ("pictures_twemoji",)
 
 
 def recipe(num_steps: int = 1_500) -> Recipe:
@@ -55,7 +55,7 @@ def recipe(num_steps: int = 1_500) -> Recipe:
                 mixture=tuple(
                     Entry(source=name, samples=samples, objectives={objective: 1.0})
                     for name in SETS
-                    for objective, samples in (("text_to_coarse", 8), ("coarse_to_fine", 0.5))
+                    for objective, samples in (("text_to_coarse", 8), ("coarse_to_fine", 1))
                 ),
                 image_input="codes",
                 row_length=4_608,

@@ -69,6 +69,12 @@ class Recipe(Config):
         return self
 
 
+BEGUN_SHARE = 0.25
+"""Of the updates of a recipe, which are enough for one that begins with a trained run."""
+BEGUN_RATES = ((0.0, 0.0), (0.1, 0.5), (1.0, 0.02))
+"""Schedule of the rates: what is learnt already is not to be shaken."""
+
+
 def is_run_folder(name: str) -> bool:
     """Whether a folder is meant; the recipes of the package go first."""
     return name not in recipe_names() and Path(name).is_dir()
@@ -84,3 +90,37 @@ def named(name: str) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise UserError(f"{name}: recipe() returned {type(recipe).__name__}, it has to return a Recipe")
     return recipe
+
+
+def begun(recipe: Recipe, run: str) -> Recipe:
+    """The recipe, beginning where a trained run stands instead of at chance: what `--from RUN` makes of it.
+
+    Vocabulary, image tokenizer and the model's shape are those of the run, for its weights mean something with these
+    alone; corpus and objectives are those of the recipe. What the run has learnt needs no first steps of its own: all
+    lines of the mixture join at once. UserError if it is no run folder, or has pictures of another size.
+    """
+    config = Path(run) / "config.json"
+    if not config.is_file():
+        raise UserError(f"--from: {run} is not a run folder, it has no config.json")
+    theirs = Recipe.read(config)
+    sides = [each.corpus.image_size for each in (theirs, recipe)]
+    if sides[0] != sides[1]:
+        raise UserError(f"--from: {run} has pictures of {sides[0]} pixels, this recipe of {sides[1]}; take one of both")
+    pretrain = recipe.pretrain
+    every = pretrain.loop.log_every
+    return recipe.override(
+        {
+            "tokenizer.start_from": run,
+            "vqgan.model": theirs.vqgan.model,
+            "vqgan.start_from": run,
+            "vqgan.frozen": True,
+            "vqgan.losses": type(recipe.vqgan.losses)(),
+            "vqgan.features": type(recipe.vqgan.features)(),
+            "model": theirs.model,
+            "pretrain.start_from": run,
+            "pretrain.data.image_input": theirs.pretrain.data.image_input,
+            "pretrain.data.mixture": tuple(entry.override({"first_step": 0}) for entry in pretrain.data.mixture),
+            "pretrain.loop.num_steps": max(1, round(BEGUN_SHARE * pretrain.loop.num_steps / every)) * every,
+            "pretrain.loop.optimizer.schedule": BEGUN_RATES,
+        }
+    )

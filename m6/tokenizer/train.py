@@ -1,4 +1,5 @@
-"""Trains the text vocabulary on the training texts of a corpus and writes `tokenizer.json`."""
+"""Trains the text vocabulary on the training texts of a corpus, or takes that of another run; writes
+`tokenizer.json`."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from m6.config import UserError
 from m6.run import Run, write_atomic
 from m6.shards import Shards
 from m6.tokenizer.config import TokenizerConfig
@@ -51,15 +54,24 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
 
 
 def run(run: Run, config: TokenizerConfig) -> dict[str, float]:
-    """Trains on titles, texts and questions of the run's training documents; writes `tokenizer/tokenizer.json`."""
+    """Trains on titles, texts and questions of the run's training documents; writes `tokenizer/tokenizer.json`.
+    UserError if the vocabulary of another run is wanted and not there."""
     table = Shards(run.folder / "corpus").columns(["split", "source", "title", "text", "questions", "attributes"])
     texts: list[str] = []
     for row in table.to_pylist():
         if row["split"] == "train":
             asked = [words for question in row["questions"] for words in (question["question"], question["answer"])]
             texts += [row["title"], row["text"], dict(row["attributes"] or []).get("form", ""), *asked]
-    tokenizer = train_tokenizer(texts, config)
+    tokenizer = _taken(Path(config.start_from)) if config.start_from else train_tokenizer(texts, config)
     write_atomic(run.stage("tokenizer") / "tokenizer.json", tokenizer.to_str(pretty=True))
     characters = sum(len(text) for text in texts)
     tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False))
     return {"size": tokenizer.get_vocab_size(), "characters": characters, "tokens_per_character": tokens / characters}
+
+
+def _taken(run: Path) -> Tokenizer:
+    path = run / "tokenizer" / "tokenizer.json"
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers has no errors of its own
+        raise UserError(f"tokenizer.start_from: {path} cannot be read ({error}); give the folder of a run") from None

@@ -115,8 +115,8 @@ class VQGANStage(Config):
     model: VQGANConfig = VQGANConfig()
     """Its shape."""
     start_from: str = ""
-    """Published weights that it begins with, of kind "resnet": a folder of diffusers, or a checkpoint of
-    taming-transformers. Empty begins by chance."""
+    """Weights that it begins with: a run folder; or published ones of kind "resnet", a folder of diffusers or a
+    checkpoint of taming-transformers. Empty begins by chance."""
     frozen: bool = False
     """Takes these weights as they are; nothing is trained."""
     losses: LossConfig = LossConfig()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from m6.config import UserError, differences
 from m6.data.loader import batches
 from m6.data.pictures import PictureBatch, Pictures, to_tensor
-from m6.model.weights import WEIGHTS, checkpoints
+from m6.model.weights import WEIGHTS, checkpoints, load_weights, newest
 from m6.parallel.mesh import ALONE
 from m6.run import Run, read_metrics
 from m6.train.checkpoint_files import write
@@ -25,6 +25,7 @@ from m6.train.vqgan_encode import encode_corpus, weights_digest
 from m6.train.vqgan_features import Features, features_of
 from m6.train.vqgan_figures import FEWEST_USED, Grid, figures_of
 from m6.train.window import Figures
+from m6.vqgan.config import VQGANConfig
 from m6.vqgan.figures import psnr, use_of_codes
 from m6.vqgan.interop import read
 from m6.vqgan.losses import Losses, PatchDiscriminator
@@ -66,12 +67,13 @@ def _of_training(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def begin(stage: VQGANStage, seed: int) -> VQGAN:
-    """The model with the weights that it begins with: published ones, or drawn by chance. UserError if the published
-    ones are of another shape than the recipe's."""
+    """The model with the weights that it begins with: those of a run, published ones, or drawn by chance. UserError if
+    they are of another shape than the recipe's."""
     torch.manual_seed(seed)
     if not stage.start_from:
         return VQGAN(stage.model)
-    model = read(Path(stage.start_from))
+    start = Path(stage.start_from)
+    model = _of_run(start) if (start / "vqgan").is_dir() else read(start)
     free = ("quantizer.decay", "quantizer.revive_below", "quantizer.commitment", "quantizer.entropy")
     unlike = [each for each in differences(model.config, stage.model) if not each.startswith(free)]
     if unlike:
@@ -82,6 +84,12 @@ def begin(stage: VQGANStage, seed: int) -> VQGAN:
     fresh = VQGAN(stage.model)
     fresh.load_state_dict(model.state_dict())
     return fresh
+
+
+def _of_run(folder: Path) -> VQGAN:
+    model = VQGAN(VQGANConfig.read(folder / "config.json", section="vqgan.model"))
+    load_weights(newest(folder / "vqgan", "vqgan"), model)
+    return model
 
 
 def prepare(run: Run, stage: VQGANStage, seed: int, features: Features | None) -> Task[PictureBatch]:

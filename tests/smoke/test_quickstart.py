@@ -173,3 +173,19 @@ def test_a_dense_run_goes_on_as_experts(run: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     losses = [read_metrics(path / "pretrain" / "metrics.jsonl")[0]["loss"] for path in (run, folder)]
     assert losses[1] < losses[0] - 0.5
+
+
+def test_a_run_begins_with_another(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "begun"
+    for stage in ("corpus", "tokenizer", "vqgan", "pretrain"):
+        done = m6(stage, "smoke", "--from", run, "--out", out, "--seed", "1")
+        assert done.returncode == 0, done.stderr
+    assert (out / "tokenizer" / "tokenizer.json").read_bytes() == (run / "tokenizer" / "tokenizer.json").read_bytes()
+    ours, theirs = (load_file(next((next(each.glob("vqgan/step-*")) / "model").iterdir())) for each in (out, run))
+    assert all((ours[name] == tensor).all() for name, tensor in theirs.items())
+    first, alone = (read_metrics(each / "pretrain" / "metrics.jsonl")[0] for each in (out, run))
+    assert first["loss/captioning"] < alone["loss/captioning"]
+    wrong = m6("corpus", "paint", "--from", run, "--out", tmp_path / "no")
+    assert wrong.returncode == 2
+    assert "has pictures of 64 pixels, this recipe of 128" in wrong.stderr
+    assert not (tmp_path / "no").exists()
