@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.mixed import write_batches
 from benchmarks.rows import Row, row
-from benchmarks.runners import ROOT, Run, Runner, paired, peer_python, say
+from benchmarks.runners import ROOT, Run, Runner, named, paired, peer_python, say
 from m6.data.config import DataConfig
 
 CONTEXT = DataConfig().row_length
@@ -119,7 +119,7 @@ def _memory(commands: dict[str, list[str]], runs: int) -> list[Row]:
 def _row(
     key: str, ours: Sequence[float], unit: str, peer: Sequence[float], ratios: Sequence[float] = (), note: str = ""
 ) -> Row:
-    name = PEER if KEYS[key][1].startswith("hf") else f"open-m6, {' '.join(CONTESTANTS[KEYS[key][1]])}"
+    name = named(PEER) if KEYS[key][1].startswith("hf") else f"open-m6, {' '.join(CONTESTANTS[KEYS[key][1]])}"
     said = note if peer else f"{note}; not available"
     return row(key, ours, unit, peer=peer, peer_name=name, ratios=ratios, note=said, module="train_step")
 
