@@ -1,7 +1,7 @@
 """Bars: what a figure has to reach, by key, and whether it does.
 
-In: rows. A bar is held against the ratio, or against our own figure of what has no peer. Those of the server and of
-the GPU stand in the notes of their rows ("bar 4", "a cost, bar at most 3").
+In: rows. A bar is held against the ratio, or against our own figure of what has no peer. Those of the loader,
+the server and the GPU stand in the notes of their rows ("bar 4", "a cost, bar at most 3").
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ BARS = {
     "perplexity_mb_per_s_per_core": Bar(2),
     "images_vs_img2dataset": Bar(1.5),
     "memory_at_10x": Bar(1.3, at_most=True),
-    "vs_webdataset": Bar(1.5),
-    "vs_hf_datasets": Bar(1.5),
     "mixed_vs_hf_padded": Bar(1.5),
     "mixed_vs_hf_packed": Bar(1.2),
     "packed_vs_padded": Bar(4),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 400, 60, 40  # pixels; the last two are margins with numbers
-COLOURS = ("#3b6fb6", "#c2502d", "#3f8f4f", "#8a5fb0")
+COLOURS = ("#3b6fb6", "#c2502d", "#3f8f4f", "#8a5fb0", "#b8860b", "#2a9d9d", "#d0508f", "#666666")
 
 
 def curve_svg(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], figure: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import Growth, cores
+from benchmarks.rows import Row, cores
 from benchmarks.runners import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -32,7 +32,7 @@ class Result:
     content: Any
 
     @property
-    def rows(self) -> list[Growth]:
+    def rows(self) -> list[Row]:
         """Its rows; none where it holds something else."""
         listed = isinstance(self.content, list) and all({"key", "ratio"} <= set(one) for one in self.content)
         return self.content if listed else []

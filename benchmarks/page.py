@@ -63,7 +63,8 @@ def _plots(hardware: str, found: Sequence[Result]) -> Iterator[tuple[str, str]]:
     groups = {one.what: one.rows for one in found if any(row["peer"] is not None for row in one.rows)}
     if groups:
         yield f"ratios_{hardware}.svg", ratios_svg(groups)
-    curves = {row["key"]: row["points"] for one in found for row in one.rows if row.get("points")}
+    grown = [row for one in found for row in one.rows if row.get("points")]
+    curves = {row["key"].removesuffix("_exponent"): row["points"] for row in grown}
     if curves:
         yield f"growth_{hardware}.svg", growth_svg(curves, "Cost as work grows; dashed: linear, quadratic")
 

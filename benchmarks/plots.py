@@ -86,7 +86,7 @@ def _bar(one: Mark, scale: Callable[[float], float], down: float) -> list[str]:
     return lines
 
 
-def growth_svg(curves: Mapping[str, Sequence[tuple[float, float]]], what: str) -> str:
+def growth_svg(curves: Mapping[str, Sequence[Sequence[float]]], what: str) -> str:
     """Cost over work by name, each by its own first point; the dashed lines are linear and quadratic growth."""
     scaled = {name: [(x / points[0][0], y / points[0][1]) for x, y in points] for name, points in curves.items()}
     right = max((x for points in scaled.values() for x, _ in points), default=1.0)

@@ -34,12 +34,7 @@ class Row(TypedDict):
     hardware: str
     date: str
     note: str
-
-
-class Growth(Row, total=False):
-    """A figure of how cost grows, with what it was fitted to."""
-
-    points: list[tuple[float, float]]  # work, and what it took
+    points: list[list[float]]  # [size, seconds] of a curve that `ours` is the exponent of; else empty
 
 
 def row(
@@ -53,6 +48,7 @@ def row(
     note: str = "",
     module: str = "corpus",
     on: str = "",
+    points: Sequence[Sequence[float]] = (),
     seed: int = 0,
 ) -> Row:
     """The row of a key, from the figures of each run.
@@ -77,6 +73,7 @@ def row(
         hardware=on or hardware(),
         date=today(),
         note=note,
+        points=[[_rounded(value) for value in point] for point in points],
     )
 
 

@@ -23,7 +23,7 @@ PEERS = "M6_PEERS"
 DEFAULT_PEERS = "runs/peers"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_NETWORK = {"HF_HUB_OFFLINE": "1"}
-DISTRIBUTIONS = {"data-juicer": "py-data-juicer"}
+DISTRIBUTIONS = {"data-juicer": "py-data-juicer", "hf-datasets": "datasets"}
 """Packages of another name than their peer."""
 
 

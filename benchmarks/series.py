@@ -40,7 +40,7 @@ def _stages(recipe: str, run: Path) -> tuple[Preparation, ...]:
 _TRAINED = (Preparation((*M6, "quickstart", "--out", str(QUICKSTART)), QUICKSTART / "pretrain" / "done.json"),)
 SERIES = {
     "corpus": Benchmark(("data-juicer", "datatrove", "img2dataset")),
-    "loader": Benchmark(("webdataset", "datasets")),
+    "loader": Benchmark(("webdataset", "hf-datasets")),
     "train_step": Benchmark(
         ("transformers", "x-transformers"), (("--precision", "float32"), ("--precision", "bfloat16"))
     ),
@@ -50,7 +50,7 @@ SERIES = {
     "text_to_image": Benchmark(),
     "dalle": Benchmark(("dalle-pytorch",), before=_stages("paint", PAINT)),
     "serve": Benchmark(before=_TRAINED),
-    "start": Benchmark(),
+    "start": Benchmark(("transformers",)),
     "growth": Benchmark(),
 }
 

@@ -121,6 +121,18 @@ def test_plots_are_svg_and_show_what_misses() -> None:
     assert ET.fromstring(curve_svg({"a": [[{"step": 1, "loss": 2.0}]]}, "loss"))
 
 
+def test_curves_of_growth_have_a_plot(tmp_path: Path) -> None:
+    written(tmp_path, "growth", [row("length_exponent", [2.0], "exponent", points=[(16, 0.5), (64, 8.0)])])
+    made = pages(tmp_path)
+    line = ET.fromstring(made["growth_2cores.svg"]).find("{http://www.w3.org/2000/svg}polyline")
+    assert line is not None
+    (x, y), (to_x, to_y) = (map(float, point.split(",")) for point in line.get("points", "").split())
+    assert (x, to_x) == (50, 410), "the axis ends where the work does"
+    assert y > to_y
+    assert "![growth](growth_2cores.svg)" in made["README.md"]
+    assert "ratios" not in made["README.md"]
+
+
 def test_a_series_that_is_killed_goes_on_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 in the second of three: the first is not measured again, and what lacks of its pages is written."""
     script = (
