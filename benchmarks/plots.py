@@ -47,7 +47,7 @@ def mark(row: Row) -> Mark | None:
 
 def ratios_svg(groups: Mapping[str, Sequence[Row]]) -> str:
     """A bar for each row that has a peer, under the names of the benchmarks; black ticks are the bars to be reached."""
-    marks = {name: [found for row in rows if (found := mark(row))] for name, rows in groups.items()}
+    marks = {name: [drawn for row in rows if (drawn := mark(row))] for name, rows in groups.items()}
     marks = {name: found for name, found in marks.items() if found}
     shown = [one for found in marks.values() for one in found]
     ends = [value for one in shown for value in (1.0, *one.spread, one.bar or 1.0)]

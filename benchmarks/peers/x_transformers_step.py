@@ -26,7 +26,7 @@ class Decoder(nn.Module):
         self.patches = patches()
         self.layers: Any = Encoder(
             dim=WIDTH, depth=LAYERS, heads=HEADS, attn_dim_head=WIDTH // HEADS, attn_flash=True, rotary_pos_emb=True,
-            ff_mult=INNER / WIDTH, ff_no_bias=True,
+            rotary_emb_dim=WIDTH // HEADS, ff_mult=INNER / WIDTH, ff_no_bias=True,
         )  # fmt: skip
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
