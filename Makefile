@@ -1,8 +1,8 @@
 # make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
-# make bench        measures corpus, training step, scale, painting and serving, beside their peers; makes their
-#                   environments first: runs/peers, 4 GB
+# make bench        measures everything beside its peers, whose environments it makes first (runs/peers, 7 GB), and
+#                   writes benchmarks/results; hours, and it goes on where it was stopped
 # make bench-gpu    measures the training step on the GPU of this machine, in under nine minutes
 # make wheel        builds dist/*.whl
 # make clean        removes what the others made, runs/ excepted
@@ -31,18 +31,8 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # Text and pictures to measure on come out of packages of pip, npm and apt: runs/packages.
-bench: export M6_PEERS ?= runs/peers
 bench: $(READY)
-	$(BIN)/python -m benchmarks.peers.setup
-	$(BIN)/python -m benchmarks.corpus --json runs/benchmarks.json
-	$(BIN)/python -m benchmarks.train_step --json runs/train_step.json
-	$(BIN)/python -m benchmarks.vqgan --json runs/vqgan.json
-	$(BIN)/python -m benchmarks.scale --json runs/scale.json
-	$(BIN)/python -m benchmarks.text_to_image --json runs/text_to_image.json
-	for stage in corpus tokenizer vqgan; do $(BIN)/m6 $$stage paint || exit; done
-	$(BIN)/python -m benchmarks.dalle --json runs/dalle.json
-	test -d runs/quickstart || $(BIN)/m6 quickstart
-	$(BIN)/python -m benchmarks.serve --json runs/serve.json
+	$(BIN)/python -m benchmarks
 
 bench-gpu: $(READY)
 	$(BIN)/python -m benchmarks.gpu --json runs/gpu.json

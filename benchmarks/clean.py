@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks import texts
 from benchmarks.peers.serve import read_texts, serve
 from benchmarks.rows import Row, row
-from benchmarks.runners import Run, Runner, paired, peer_python
+from benchmarks.runners import Run, Runner, named, paired, peer_python
 from m6.corpus.config import TextRules
 from m6.corpus.document import make_document
 from m6.corpus.extract.webpage import main_text
@@ -70,7 +70,7 @@ def _row(key: str, ours: list[Run], theirs: list[Run] | None, name: str, size: f
         [size / run.user for run in ours],
         "MB/s per core",
         peer=[size / run.user for run in theirs or ()],
-        peer_name=name,
+        peer_name=named(name),
         note=f"{note}, {name} {theirs[0].kept}" if theirs else note,
     )
 

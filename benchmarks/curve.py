@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 400, 60, 40  # pixels; the last two are margins with numbers
-COLOURS = ("#3b6fb6", "#c2502d", "#3f8f4f", "#8a5fb0")
+COLOURS = ("#3b6fb6", "#c2502d", "#3f8f4f", "#8a5fb0", "#b8860b", "#2a9d9d", "#d0508f", "#666666")
 
 
 def curve_svg(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], figure: str) -> str:
@@ -34,17 +35,19 @@ def curve_svg(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], figure:
         value, step = low + share * (high - low), share * right
         across, down = float(place(step, low).split(",")[0]), float(place(0, value).split(",")[1])
         lines.append(f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{down:.1f}" y2="{down:.1f}" stroke="#ddd"/>')
-        lines += [_text(8, down + 4, f"{value:.2f}"), _text(across - 12, HEIGHT - 18, f"{step:.0f}")]
+        lines += [text(8, down + 4, f"{value:.2f}"), text(across - 12, HEIGHT - 18, f"{step:.0f}")]
     for (name, seeds), colour in zip(curves.items(), COLOURS, strict=False):
         lines += [line(curve, colour, 'stroke-width="1" opacity="0.4"') for curve in seeds]
         mean = [(column[0][0], statistics.mean(v for _, v in column)) for column in zip(*seeds, strict=True)]
         lines.append(line(mean, colour, 'stroke-width="2.5"'))
-        lines.append(_text(WIDTH - 110, 34 + 20 * list(curves).index(name), name, colour))
-    lines += [_text(WIDTH // 2, HEIGHT - 2, "step"), _text(WIDTH // 2 - 40, 26, figure)]
+        lines.append(text(WIDTH - 110, 34 + 20 * list(curves).index(name), name, colour))
+    lines += [text(WIDTH // 2, HEIGHT - 2, "step"), text(WIDTH // 2 - 40, 26, figure)]
     frame = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
     body = "\n".join([frame, *lines])
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">\n{body}\n</svg>\n'
 
 
-def _text(x: float, y: float, text: str, colour: str = "#444") -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" font-family="sans-serif" font-size="12" fill="{colour}">{text}</text>'
+def text(x: float, y: float, said: str, colour: str = "#444", anchor: str = "start") -> str:
+    """Words in a drawing; `anchor` is the end of them, or the middle, that stands at x."""
+    where = f'x="{x:.0f}" y="{y:.0f}"' + f' text-anchor="{anchor}"' * (anchor != "start")
+    return f'<text {where} font-family="sans-serif" font-size="12" fill="{colour}">{html.escape(said)}</text>'

@@ -27,7 +27,7 @@ from benchmarks.captions import write
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.mixed import write_corpus
 from benchmarks.rows import Row, row
-from benchmarks.runners import Run, Runner, paired, say
+from benchmarks.runners import Run, Runner, named, paired, say
 from m6.config import UserError
 from m6.corpus.document import Document, from_row
 from m6.data.config import DataConfig
@@ -109,8 +109,8 @@ def _row(key: str, folder: Path, count: int, runs: int) -> Row:
             said.append(f"{same:,} the same; the peer's best: {theirs['at_once']} at once")
     rates = {who: [_rate(one) for one in each] for who, each in found.items()}
     return row(
-        key, rates["ours"], "captions/s", peer=rates.get("hf", ()), peer_name=PEER, note=", ".join(said),
-        module="generate",
+        key, rates["ours"], "captions/s", peer=rates.get("hf", ()), peer_name=named(PEER, here=True),
+        note=", ".join(said), module="generate",
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from PIL import Image
 from benchmarks.command import RUNS, command
 from benchmarks.peers.serve import serve
 from benchmarks.rows import Row, row
-from benchmarks.runners import PEERS, Runner, paired, peer_python, say
+from benchmarks.runners import PEERS, Runner, named, paired, peer_python, say
 from m6.config import UserError
 from m6.corpus.config import ImageFormat, ImageRules
 from m6.corpus.images.prepare import Picture, prepare
@@ -72,7 +72,8 @@ def measure(runs: int = 5, smoke: bool = False) -> list[Row]:
     rates = {name: [len(paths) / run.user for run in some] for name, some in found.items()}
     kept = ", ".join(f"{name} {some[0].kept}" for name, some in found.items())
     note = f"{len(paths)} {kind}, user CPU; kept: {kept}"
-    return [row(KEYS[0], rates["ours"], "images/s per core", peer=rates.get(PEER, ()), peer_name=PEER, note=note)]
+    theirs, name = rates.get(PEER, ()), named(PEER)
+    return [row(KEYS[0], rates["ours"], "images/s per core", peer=theirs, peer_name=name, note=note)]
 
 
 def photographs(folder: Path, smoke: bool) -> tuple[list[Path], str]:

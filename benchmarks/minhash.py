@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.rows import Row, row
-from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, peer_python
+from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, named, peer_python
 from benchmarks.texts import documents
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, EngineConfig, PoemsConfig
@@ -156,7 +156,7 @@ def speed(texts: Sequence[str], runs: int) -> list[Row]:
     rows = [row("minhash_mb_per_s_per_core", rates["ours"], UNIT, note=note)]
     for peer, name in PEERS.items():
         theirs = rates.get(peer, ())
-        rows.append(row(f"minhash_vs_{peer}", rates["ours"], UNIT, peer=theirs, peer_name=name, note=note))
+        rows.append(row(f"minhash_vs_{peer}", rates["ours"], UNIT, peer=theirs, peer_name=named(name), note=note))
     return rows
 
 

@@ -30,9 +30,11 @@ class Row(TypedDict):
     runs: int
     spread: list[float]  # lowest and highest over the runs, of the ratio, or of ours where there is none
     command: str
+    seed: int
     hardware: str
     date: str
     note: str
+    points: list[list[float]]  # [size, seconds] of a curve that `ours` is the exponent of; else empty
 
 
 def row(
@@ -46,12 +48,14 @@ def row(
     note: str = "",
     module: str = "corpus",
     on: str = "",
+    points: Sequence[Sequence[float]] = (),
+    seed: int = 0,
 ) -> Row:
     """The row of a key, from the figures of each run.
 
     Figures are rates, of which more is better, and run i of ours belongs to run i of the peer; `ratios` stand instead
     where the figures are none. `module` is the command that measures the key, `on` what it was measured on, if that is
-    more than `hardware()` says.
+    more than `hardware()` says, `seed` the start of all that is drawn by chance.
     """
     ratios = ratios or [own / other for own, other in zip(ours, peer, strict=bool(peer))]
     shown = ratios or ours
@@ -65,20 +69,31 @@ def row(
         runs=len(shown),
         spread=[_rounded(min(shown)), _rounded(max(shown))] if shown else [],
         command=f"python -m benchmarks.{module} --only {key}",
+        seed=seed,
         hardware=on or hardware(),
-        date=datetime.date.today().isoformat(),
+        date=today(),
         note=note,
+        points=[[_rounded(value) for value in point] for point in points],
     )
+
+
+def today() -> str:
+    """The date of a row."""
+    return datetime.date.today().isoformat()
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hardware() -> str:
     """Cores that may be used, processor, memory, as "2 cores of an Intel(R) Xeon(R), 23 GiB"."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     names = Path("/proc/cpuinfo")
     lines = names.read_text().splitlines() if names.exists() else []
     found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{cores} cores of {next(found, platform.machine())}, {memory:.0f} GiB, Python {platform.python_version()}"
+    return f"{cores()} cores of {next(found, platform.machine())}, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ PEERS = "M6_PEERS"
 DEFAULT_PEERS = "runs/peers"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_NETWORK = {"HF_HUB_OFFLINE": "1"}
+DISTRIBUTIONS = {"data-juicer": "py-data-juicer", "hf-datasets": "datasets"}
+"""Packages of another name than their peer."""
 
 
 class Run(NamedTuple):
@@ -96,6 +99,16 @@ def peer_python(name: str) -> Path | None:
         return python
     say(f"{name} is missing: no {folder / name}; make it with: python -m benchmarks.peers.setup --only {name}")
     return None
+
+
+def named(peer: str, *, here: bool = False) -> str:
+    """A peer with its version, "transformers 5.23.0", in its environment or, `here`, in ours; where it is not
+    installed, its name alone."""
+    package = DISTRIBUTIONS.get(peer, peer)
+    folder = Path(os.environ.get(PEERS, DEFAULT_PEERS)) / peer
+    path = sys.path if here else [str(place) for place in folder.glob("lib/python*/site-packages")]
+    found = next(iter(distributions(name=package, path=path)), None)
+    return f"{peer} {found.version}" if found else peer
 
 
 def say(line: str) -> None:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.rows import Row, row
-from benchmarks.runners import say
+from benchmarks.runners import named, say
 from benchmarks.serve_client import Server
 from benchmarks.serve_load import overload, soak
 from benchmarks.serve_requests import plain, question
@@ -117,7 +117,7 @@ def _row(key: str, found: dict[str, list[tuple[float, float, list[str]]]], note:
         same = sum(a == b for a, b in zip(ours[-1][2], other[-1][2], strict=True))
         note += f"; {same} of {len(ours[-1][2])} answers the same"
     rates = [[one[0] for one in each] for each in (ours, other)]
-    return row(key, rates[0], "tokens/s", peer=rates[1], peer_name=name, note=note, module="serve")
+    return row(key, rates[0], "tokens/s", peer=rates[1], peer_name=named(name, here=True), note=note, module="serve")
 
 
 def _concurrent(run: Path, runs: int, given: argparse.Namespace) -> Row:

@@ -1,4 +1,4 @@
-"""The benchmark of the training step: ours beside transformers, packed beside padded, experts beside dense.
+"""The benchmark of the training step: ours beside others, packed beside padded, experts beside dense.
 
     python -m benchmarks.train_step [--smoke] [--json FILE] [--only KEY ...] [--runs N] [--precision bfloat16]
 
@@ -15,20 +15,21 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.mixed import write_batches
 from benchmarks.rows import Row, row
-from benchmarks.runners import ROOT, Run, Runner, paired, peer_python, say
+from benchmarks.runners import ROOT, Run, Runner, named, paired, peer_python, say
 from m6.data.config import DataConfig
 
 CONTEXT = DataConfig().row_length
 """Tokens of a row, padded or packed: those of recipes by default. Longer rows favour packing."""
 PRECISIONS = ("float32", "bfloat16")
 NUM_BATCHES = 2  # steps of one run
-PEER = "transformers"
+PEERS = {"hf": ("transformers", "transformers_step.py"), "xt": ("x-transformers", "x_transformers_step.py")}
+"""Environment and program, by how contestants are called."""
 CONTESTANTS = {
     "ours": ("packed", "dense"),
     "ours_padded": ("padded", "dense"),
@@ -36,11 +37,13 @@ CONTESTANTS = {
     "hf": ("packed", "dense"),
     "hf_padded": ("padded", "dense"),
     "hf_experts": ("packed", "experts"),
+    "xt": ("packed", "dense"),
 }
 """Layout of the rows and kind of the model."""
 KEYS = {
     "mixed_vs_hf_padded": ("ours", "hf_padded"),
     "mixed_vs_hf_packed": ("ours", "hf"),
+    "mixed_vs_x_transformers": ("ours", "xt"),
     "packed_vs_padded": ("ours", "ours_padded"),
     "moe_vs_dense": ("ours_experts", "ours"),
     "moe_vs_hf_eager": ("ours_experts", "hf_experts"),
@@ -55,12 +58,13 @@ PRECISION: Flags = {
 def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False, precision: str = PRECISIONS[0]) -> list[Row]:
     """The rows of these keys, or of all. UserError for an unknown key."""
     keys = chosen(only, KEYS)
-    python = peer_python(PEER)
+    taking_part = {who for key in keys for who in KEYS[key]}
+    pythons = {who: peer_python(name) for who, (name, _) in PEERS.items() if who in map(_kind, taking_part)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         vocabulary = write_batches(folder, CONTEXT, 1 if smoke else NUM_BATCHES, smoke).size
         given = [str(vocabulary), precision]
-        commands = {who: _command(who, folder, given, python) for who in CONTESTANTS}
+        commands = {who: _command(who, folder, given, pythons) for who in CONTESTANTS}
         speed = [key for key in keys if key != "memory_vs_hf"]
         rows = _speed(speed, commands, 1 if smoke else runs) if speed else []
         rows += _memory(commands, 1 if smoke else runs) if "memory_vs_hf" in keys else []
@@ -70,13 +74,19 @@ def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False, precisi
     ]
 
 
-def _command(who: str, folder: Path, given: list[str], python: Path | None) -> list[str]:
+def _kind(who: str) -> str:
+    """Whose contestant it is: ours, hf, xt."""
+    return who.split("_")[0]
+
+
+def _command(who: str, folder: Path, given: list[str], pythons: Mapping[str, Path | None]) -> list[str]:
     """How a contestant is started; empty for one whose environment is missing."""
     layout, kind = CONTESTANTS[who]
     given = [str(folder / f"{layout}.pt"), *given, kind]
-    if who.startswith("ours"):
+    if _kind(who) == "ours":
         return [sys.executable, "-m", "benchmarks.step", *given]
-    return [str(python), str(ROOT / "benchmarks/peers/transformers_step.py"), *given] if python else []
+    python = pythons.get(_kind(who))
+    return [str(python), str(ROOT / "benchmarks" / "peers" / PEERS[_kind(who)][1]), *given] if python else []
 
 
 def _threads() -> dict[str, str]:
@@ -119,7 +129,9 @@ def _memory(commands: dict[str, list[str]], runs: int) -> list[Row]:
 def _row(
     key: str, ours: Sequence[float], unit: str, peer: Sequence[float], ratios: Sequence[float] = (), note: str = ""
 ) -> Row:
-    name = PEER if KEYS[key][1].startswith("hf") else f"open-m6, {' '.join(CONTESTANTS[KEYS[key][1]])}"
+    other = KEYS[key][1]
+    own = f"open-m6, {' '.join(CONTESTANTS[other])}"
+    name = own if _kind(other) == "ours" else named(PEERS[_kind(other)][0])
     said = note if peer else f"{note}; not available"
     return row(key, ours, unit, peer=peer, peer_name=name, ratios=ratios, note=said, module="train_step")
 

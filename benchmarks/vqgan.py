@@ -26,14 +26,14 @@ from PIL import Image
 
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.rows import Row, row
-from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, Runner, paired, peer_python, say
+from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, Runner, named, paired, peer_python, say
 from m6.config import UserError
 from m6.corpus.config import EmojiConfig
 from m6.corpus.sources import reader
 from m6.data.images import decode_image
 
 SIDE = 128
-PEER, PEER_NAME = "diffusers", "diffusers VQModel"
+PEER = "diffusers"
 UNITS = {"encode_vs_diffusers": "pictures/s", "decode_vs_diffusers": "pictures/s", "psnr_vs_diffusers": "dB"}
 HELD_OUT = 8  # every so many pictures
 SECONDS: Flags = {
@@ -109,7 +109,7 @@ def _trained(words: list[str]) -> dict[str, float]:
 
 def _row(key: str, ours: Sequence[float], peer: Sequence[float], note: str) -> Row:
     said = note if peer else f"{note}; not available"
-    return row(key, ours, UNITS[key], peer=peer, peer_name=PEER_NAME, note=said, module="vqgan")
+    return row(key, ours, UNITS[key], peer=peer, peer_name=f"{named(PEER)}, VQModel", note=said, module="vqgan")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -123,13 +123,15 @@ def test_smoke_of_the_training_step_without_peers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
     beside_peer = {"mixed_vs_hf_padded", "mixed_vs_hf_packed", "moe_vs_hf_eager", "memory_vs_hf"}
+    beside_peer.add("mixed_vs_x_transformers")
     assert {one["key"] for one in rows} == {*beside_peer, "packed_vs_padded", "moe_vs_dense"}
     for one in rows:
         assert one["ours"] is not None
         assert one["ours"] > 0
         assert (one["ratio"] is None) == (one["key"] in beside_peer), one
         assert one["command"] == f"python -m benchmarks.train_step --only {one['key']} --precision float32"
-    assert f"transformers is missing: no {tmp_path / 'transformers'}" in done.stderr
+    for peer in ("transformers", "x-transformers"):
+        assert f"benchmarks: {peer} is missing: no {tmp_path / peer}" in done.stderr
 
 
 def test_smoke_of_captions(tmp_path: Path) -> None:

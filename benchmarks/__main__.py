@@ -1,0 +1,136 @@
+"""All benchmarks, ours and the peers, on this machine in one run: python -m benchmarks (`make bench`)
+
+    python -m benchmarks [--only NAME ...] [--again] [--smoke] [--into FOLDER] [--pages]
+
+Makes what is missing of the peers' environments (runs/peers, or M6_PEERS) and of the runs that are measured, and writes
+benchmarks/results/<what>_<hardware>_<yyyymm>.json with a page (.md) beside each, a page of all (README.md) and plots.
+What was measured this month stays, unless `--again`, so that a series that was killed goes on where it was. A benchmark
+that fails is shown with its last line, and the others go on; the exit code is then 1. `--smoke` runs all of them in
+small, into a folder that is thrown away unless `--into` names one: figures mean nothing. `--pages` measures nothing and
+writes the pages anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.command import chosen
+from benchmarks.layout import RESULTS, path_of, read
+from benchmarks.page import write_pages
+from benchmarks.peers.setup import make_all
+from benchmarks.rows import Row, hardware, today, write_json
+from benchmarks.runners import DEFAULT_PEERS, PEERS, say
+from benchmarks.series import SERIES, Benchmark, is_there, smoke
+from m6.config import UserError
+from m6.run import write_atomic
+
+DIES_WITH_PARENT = 1  # of Linux's prctl: what is left of a killed series would disturb the next one
+
+
+def run(names: Sequence[str], folder: Path, *, again: bool = False, small: bool = False) -> list[str]:
+    """Measure these, write their files and the pages. Returns those that failed."""
+    failed = []
+    for name in names:
+        path = path_of(folder, name)
+        done = path.exists() and not read(path).failed
+        if done and not again:
+            say(f"{name} is measured: {path}")
+        elif not is_there(name):
+            say(f"{name} is left out: there is no benchmarks/{name}.py")
+        else:
+            say(f"measuring {name}")
+            benchmark = smoke(name, folder) if small else SERIES[name]
+            try:
+                write_json(path, measured(name, benchmark, folder))
+            except UserError as error:
+                failed.append(name)
+                say(f"{name} failed: {error}")
+                if not done:  # what was measured before is worth more than a failure
+                    _write_failure(path, name, str(error))
+        write_pages(folder)
+    return failed
+
+
+def measured(name: str, benchmark: Benchmark, folder: Path) -> list[Row]:
+    """The rows of a benchmark, in a process of its own. UserError, its last line, if it fails."""
+    broken = make_all(benchmark.peers, Path(os.environ.get(PEERS, DEFAULT_PEERS)))
+    for command, done in benchmark.before:
+        if not done.exists():
+            _call(command)
+    rows: list[Row] = []
+    for number, flags in enumerate(benchmark.calls):
+        out = folder.absolute() / f".{name}.{number}.tmp"
+        _call([sys.executable, "-m", f"benchmarks.{name}", *flags, "--json", str(out)])
+        rows += json.loads(out.read_text(encoding="utf-8"))
+        out.unlink()
+    return [explained(one, broken) for one in rows]
+
+
+def explained(row: Row, broken: Mapping[str, str]) -> Row:
+    """A row that says why its peer has no figure."""
+    why = next((line for peer, line in broken.items() if (row["peer_name"] or "").startswith(peer)), "")
+    return Row(**{**row, "note": f"{row['note']}; {why}"}) if why and row["peer"] is None else row
+
+
+def _call(words: Sequence[str]) -> None:
+    """Run a command, whose output is seen. UserError with its last line if it fails."""
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_die_with_parent)
+    assert process.stderr is not None
+    last = ""
+    for line in process.stderr:
+        sys.stderr.write(line)
+        last = line.strip() or last
+    if process.wait():
+        raise UserError(f"{shlex.join(words[1:])} ended with {process.returncode}: {last}")
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+
+
+def _write_failure(path: Path, name: str, line: str) -> None:
+    told = {"failed": line, "command": f"python -m benchmarks.{name}", "hardware": hardware(), "date": today()}
+    write_atomic(path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and write; see the top of this file. 1 if a benchmark failed, 2 for what is wrong with the call."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help=", ".join(SERIES))
+    parser.add_argument("--again", action="store_true", help="measure also what was measured this month")
+    parser.add_argument("--smoke", action="store_true", help="does it work? figures mean nothing")
+    parser.add_argument("--into", type=Path, metavar="FOLDER", help="where files are written (benchmarks/results)")
+    parser.add_argument("--pages", action="store_true", help="measure nothing, write the pages of what is there")
+    given = parser.parse_args(words)
+    try:
+        names = chosen(given.only, SERIES)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as thrown_away:
+        folder = given.into or (Path(thrown_away) if given.smoke else RESULTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        if given.pages:
+            write_pages(folder)
+            return 0
+        failed = run(names, folder, again=given.again, small=given.smoke)
+        where = f": {folder / 'README.md'}" if folder != Path(thrown_away) else ""
+        print(f"{', '.join(failed) or 'none'} of {len(names)} benchmarks failed{where}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The series: which benchmarks `python -m benchmarks` runs, with which flags, peers, and what has to be made before.
+
+In: nothing. Out: a `Benchmark` by the name of its module, in the order of the work. One process of Python runs each.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+Words = tuple[str, ...]
+M6 = (sys.executable, "-m", "m6.cli")
+QUICKSTART, PAINT = Path("runs/quickstart"), Path("runs/paint")
+
+
+class Preparation(NamedTuple):
+    """A command, and the file that shows that it has been done."""
+
+    command: Words
+    done: Path
+
+
+class Benchmark(NamedTuple):
+    """How one is run."""
+
+    peers: Words = ()
+    """Environments of `benchmarks.peers.setup`."""
+    calls: tuple[Words, ...] = ((),)
+    """Flags of each call; their rows stand in one file."""
+    before: tuple[Preparation, ...] = ()
+
+
+def _stages(recipe: str, run: Path) -> tuple[Preparation, ...]:
+    """A run as far as its image codes."""
+    stages = ("corpus", "tokenizer", "vqgan")
+    return tuple(Preparation((*M6, one, recipe, "--out", str(run)), run / one / "done.json") for one in stages)
+
+
+_TRAINED = (Preparation((*M6, "quickstart", "--out", str(QUICKSTART)), QUICKSTART / "pretrain" / "done.json"),)
+SERIES = {
+    "corpus": Benchmark(("data-juicer", "datatrove", "img2dataset")),
+    "loader": Benchmark(("webdataset", "hf-datasets")),
+    "train_step": Benchmark(
+        ("transformers", "x-transformers"), (("--precision", "float32"), ("--precision", "bfloat16"))
+    ),
+    "scale": Benchmark(),
+    "generate": Benchmark(before=_TRAINED),
+    "vqgan": Benchmark(("diffusers",)),
+    "text_to_image": Benchmark(),
+    "dalle": Benchmark(("dalle-pytorch",), before=_stages("paint", PAINT)),
+    "serve": Benchmark(before=_TRAINED),
+    "start": Benchmark(("transformers",)),
+    "growth": Benchmark(),
+}
+
+
+def smoke(name: str, folder: Path) -> Benchmark:
+    """The same in small: no environments are made, and what has to be there before is small too."""
+    if name == "dalle":
+        run = folder / "run"
+        return Benchmark(calls=(("--smoke", "--run", str(run)),), before=_stages("smoke", run))
+    return Benchmark(calls=tuple(("--smoke", *flags) for flags in SERIES[name].calls))
+
+
+def is_there(name: str) -> bool:
+    """Whether the module of a benchmark is."""
+    return (Path(__file__).parent / f"{name}.py").is_file()

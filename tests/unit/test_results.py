@@ -1,0 +1,239 @@
+"""All benchmarks in one run: names of files, pages, plots, a series that is killed, and benchmarks that fail."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
+
+from benchmarks import __main__ as bench
+from benchmarks.bars import missed
+from benchmarks.curve import curve_svg
+from benchmarks.layout import NAME, RESULTS, path_of, read, results
+from benchmarks.page import pages
+from benchmarks.peers import setup
+from benchmarks.plots import GOOD, MISSED, growth_svg, mark, ratios_svg
+from benchmarks.rows import Row, row
+from benchmarks.runners import ROOT, named
+from benchmarks.series import SERIES, smoke
+from benchmarks.tables import COLUMNS, page, shown
+from m6.config import UserError
+
+BESIDE = row("beam5_vs_hf", [4.0, 4.0], "captions/s", peer=[2.0, 1.0], peer_name="transformers 5.23.0", note="a | b")
+COST = row("memory_vs_hf", [50.0], "MiB", peer=[100.0], peer_name="transformers", ratios=[0.5], module="train_step")
+
+
+def written(folder: Path, what: str, content: Any) -> Path:
+    path = folder / f"{what}_2cores_202611.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def pretended(monkeypatch: pytest.MonkeyPatch, failing: Sequence[str] = ()) -> list[str]:
+    """Benchmarks that write a row at once, or fail. Returns the names of those that are run, as they are run."""
+    ran: list[str] = []
+
+    def call(words: Sequence[str]) -> None:
+        name = words[2].removeprefix("benchmarks.")
+        ran.append(name)
+        if name in failing:
+            raise UserError(f"{name} ended with 1: out of paper")
+        Path(words[words.index("--json") + 1]).write_text(json.dumps([BESIDE]))
+
+    monkeypatch.setattr(bench, "_call", call)
+    monkeypatch.setattr(bench, "make_all", lambda names, folder: {})
+    return ran
+
+
+def test_results_have_their_names_and_their_pages() -> None:
+    """Every file of the folder is a result by name, or made from one and as it would be made now."""
+    found = {one.path.name for one in results(RESULTS)}
+    made = pages(RESULTS)
+    assert {path.name for path in RESULTS.iterdir() if not path.name.startswith(".")} == found | set(made)
+    for name, text in made.items():
+        assert (RESULTS / name).read_text(encoding="utf-8") == text, f"{name}: run python -m benchmarks --pages"
+
+
+def test_a_measurement_is_named_by_hardware_and_month(tmp_path: Path) -> None:
+    path = path_of(tmp_path, "train_step")
+    assert re.fullmatch(r"train_step_\d+cores_20\d{4}\.json", path.name)
+    named_parts = NAME.fullmatch(path.stem)
+    assert named_parts
+    assert named_parts["what"] == "train_step"
+    assert not NAME.fullmatch("corpus_2cores_202613")
+
+
+def test_every_row_is_a_line_with_all_that_it_is_known_by(tmp_path: Path) -> None:
+    text = page(read(written(tmp_path, "generate", [BESIDE])))
+    line = text.strip().splitlines()[-1]
+    assert [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] == [
+        "`beam5_vs_hf`", "4", "1.5, transformers 5.23.0", "3", "3", "captions/s", "2", "2 to 4",
+        "`python -m benchmarks.corpus --only beam5_vs_hf`", "0", BESIDE["hardware"], BESIDE["date"], "a \\| b",
+    ]  # fmt: skip
+    assert f"| {' | '.join(COLUMNS)} |" in text
+
+
+def test_other_results_are_shown_as_they_stand() -> None:
+    content = {
+        "seed": 0, "scores": {"dense": [{"loss": 1.5}, {"loss": 2}]}, "rows": [{"a": 1, "b": [1, 2]}, {"a": None}],
+        "curve": [[[1, 2.5], [2, 2.25]]],
+    }  # fmt: skip
+    assert shown(content).splitlines() == [
+        "- seed: 0", "", "## scores", "", "|  | loss |", "| --- | --- |", "| dense | 1.5 |", "| dense | 2 |", "",
+        "## rows", "", "| a | b |", "| --- | --- |", "| 1 | 1 2 |", "| - | - |", "", "## curve", "", "- 1 2.5, 2 2.25",
+    ]  # fmt: skip
+
+
+def test_bars_are_held_against_ratios_and_costs_the_other_way_round() -> None:
+    assert not missed(BESIDE)
+    assert missed(Row(**{**BESIDE, "ratio": 2.99}))
+    assert not missed(COST)
+    assert missed(Row(**{**COST, "ratio": 0.81}))
+    assert not missed(row("beam5_vs_hf", [1.0], "captions/s", peer_name="transformers")), "no peer, no verdict"
+    assert missed(row("minhash_recall", [0.94], "share")), "what has no peer is held against its own figure"
+    assert missed(row("new", [2.0], "s", note="a cost, bar at most 1.5; seconds"))
+    assert not missed(row("new", [2.0], "s", note="bar 1.5"))
+
+
+def test_plots_are_svg_and_show_what_misses() -> None:
+    cheap = mark(COST)
+    assert cheap
+    assert (cheap.label, cheap.ratio, cheap.bar) == ("1 / memory_vs_hf", 2.0, 1.25)
+    short = Row(**{**BESIDE, "key": "guided16_vs_hf", "ratio": 0.5, "spread": [0.4, 0.6]})
+    drawing = ratios_svg({"a & b": [BESIDE, COST], "painting": [short, row("alone", [1.0], "s")]})
+    bars = [one for one in ET.fromstring(drawing).iter("{http://www.w3.org/2000/svg}rect") if one.get("y") != "26"][1:]
+    assert [one.get("fill") for one in bars] == [GOOD, GOOD, MISSED]
+    one, two, half = (float(each.get("width", "")) for each in bars)
+    assert one == pytest.approx(two * 1.585, rel=0.01), "log(3) over log(2)"
+    assert half == pytest.approx(two, abs=0.2), "half as good is as far from 1 as twice as good"
+    assert "alone" not in drawing
+    for text in (ratios_svg({}), growth_svg({"length <": [(2, 1.0), (4, 4.0)]}, "grows"), growth_svg({}, "nothing")):
+        assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert ET.fromstring(curve_svg({"a": [[{"step": 1, "loss": 2.0}]]}, "loss"))
+
+
+def test_curves_of_growth_have_a_plot(tmp_path: Path) -> None:
+    written(tmp_path, "growth", [row("length_exponent", [2.0], "exponent", points=[(16, 0.5), (64, 8.0)])])
+    made = pages(tmp_path)
+    line = ET.fromstring(made["growth_2cores.svg"]).find("{http://www.w3.org/2000/svg}polyline")
+    assert line is not None
+    (x, y), (to_x, to_y) = (map(float, point.split(",")) for point in line.get("points", "").split())
+    assert (x, to_x) == (50, 410), "the axis ends where the work does"
+    assert y > to_y
+    assert "![growth](growth_2cores.svg)" in made["README.md"]
+    assert "ratios" not in made["README.md"]
+
+
+def test_a_series_that_is_killed_goes_on_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 in the second of three: the first is not measured again, and what lacks of its pages is written."""
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom benchmarks import __main__ as bench\n"
+        "def call(words):\n"
+        "    if words[2] == 'benchmarks.scale':\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    Path(words[words.index('--json') + 1]).write_text('[]')\n"
+        "bench._call, bench.make_all = call, lambda *given: {}\n"
+        "bench.run(['corpus', 'scale', 'vqgan'], Path(sys.argv[1]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert [one.what for one in results(tmp_path)] == ["corpus"]
+    read(path_of(tmp_path, "corpus")).page.unlink()
+    ran = pretended(monkeypatch)
+    assert bench.run(["corpus", "scale", "vqgan"], tmp_path) == []
+    assert ran == ["scale", "vqgan"]
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".json"} == set(pages(tmp_path))
+    assert bench.run(["corpus"], tmp_path, again=True) == []
+    assert ran == ["scale", "vqgan", "corpus"]
+
+
+def test_a_benchmark_that_fails_is_shown_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = pretended(monkeypatch, failing=["scale"])
+    assert bench.main(["--only", "scale", "vqgan", "--into", str(tmp_path)]) == 1
+    assert ran == ["scale", "vqgan"]
+    assert "scale of 2 benchmarks failed" in capsys.readouterr().out
+    assert "| failed | scale ended with 1: out of paper |" in (tmp_path / "README.md").read_text()
+    assert "Failed: scale ended with 1: out of paper" in read(path_of(tmp_path, "scale")).page.read_text()
+    ran = pretended(monkeypatch)
+    assert bench.main(["--only", "scale", "vqgan", "--into", str(tmp_path)]) == 0
+    assert ran == ["scale"], "what failed is tried again"
+    pretended(monkeypatch, failing=["scale"])
+    assert bench.main(["--only", "scale", "--again", "--into", str(tmp_path)]) == 1
+    assert read(path_of(tmp_path, "scale")).rows, "a failure takes no figures away"
+
+
+def test_the_last_line_of_a_program_that_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    words = [sys.executable, "-c", "import sys; print('first\\nlast\\n', file=sys.stderr); sys.exit(3)"]
+    with pytest.raises(UserError, match=r"ended with 3: last$"):
+        bench._call(words)
+    assert "first" in capfd.readouterr().err
+
+
+def test_a_peer_that_cannot_be_installed_is_named_in_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, folder: Path) -> None:
+        made.append(name)
+        if name == "datatrove":
+            raise UserError("benchmarks: datatrove: pip failed: no such version")
+
+    monkeypatch.setattr(setup, "make", make)
+    assert setup.main(["--into", str(tmp_path), "--only", "datatrove", "diffusers"]) == 2
+    assert made == ["datatrove", "diffusers"]
+    assert capsys.readouterr().err == "benchmarks: datatrove: pip failed: no such version\n"
+    broken = setup.make_all(["datatrove"], tmp_path)
+    alone = row("clean_vs_datatrove", [9.0], "MB/s", peer_name="datatrove", note="8 MB")
+    assert bench.explained(alone, broken)["note"] == "8 MB; datatrove: pip failed: no such version"
+    assert bench.explained(BESIDE, broken) == BESIDE
+    written(tmp_path, "corpus", [bench.explained(alone, broken)])
+    assert "datatrove | 8 MB; datatrove: pip failed: no such version |" in pages(tmp_path)["README.md"]
+
+
+def test_peers_are_named_with_their_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("M6_PEERS", str(tmp_path))
+    info = tmp_path / "data-juicer/lib/python3.11/site-packages/py_data_juicer-1.6.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: py-data-juicer\nVersion: 1.6.1\n")
+    assert named("data-juicer") == "data-juicer 1.6.1"
+    assert named("datatrove") == "datatrove"
+    assert named("pytest", here=True) == f"pytest {pytest.__version__}"
+
+
+def test_every_peer_is_pinned_and_says_how_it_is_run() -> None:
+    assert set(setup.SETTINGS) == set(setup.PACKAGES)
+    assert all(setup.SETTINGS.values())
+    assert {peer for one in SERIES.values() for peer in one.peers} == set(setup.PACKAGES)
+    for calls in setup.PACKAGES.values():
+        assert any("==" in package for package in calls[-1])
+
+
+def test_the_series_in_small_makes_no_environments(tmp_path: Path) -> None:
+    for name in SERIES:
+        small = smoke(name, tmp_path)
+        assert not small.peers
+        assert all(flags[0] == "--smoke" for flags in small.calls)
+    assert all(str(tmp_path) in str(one.done) for one in smoke("dalle", tmp_path).before)
+
+
+def test_what_is_not_there_is_left_out_with_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = pretended(monkeypatch)
+    monkeypatch.setattr(bench, "is_there", lambda name: False)
+    assert bench.run(["loader"], tmp_path) == []
+    assert not ran
+    assert "benchmarks: loader is left out" in capsys.readouterr().err
+    assert bench.main(["--only", "loder"]) == 2
+    assert "loader" in capsys.readouterr().err
