@@ -1,7 +1,7 @@
 """A copy of the package with all that the guide "extend" adds, for the tests of that guide.
 
-Blocks of Python and diffs begin with their file. Of a diff, what is there already (lines with a blank) has to stand in the
-file once; in its place come these lines and the new ones (with a plus).
+Blocks of Python and diffs begin with their file. Of a diff, what is there already (lines with a blank) has to stand in
+the file once; in its place come these lines and the new ones (with a plus).
 """
 
 from __future__ import annotations

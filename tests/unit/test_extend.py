@@ -67,7 +67,7 @@ def test_a_task_reads_and_scores(extended: Extended) -> None:
 def test_a_size_is_shown_and_planned(extended: Extended) -> None:
     said = extended.run("A size")
     assert "a pocket's" in said
-    assert "pico on 1 x" in said
+    assert "pico (a pocket's) on 1 x h100" in said
 
 
 def test_a_recipe_is_a_file_anywhere(extended: Extended) -> None:
@@ -75,7 +75,7 @@ def test_a_recipe_is_a_file_anywhere(extended: Extended) -> None:
     assert "384" in said
 
 
-def test_no_block_is_left_out(extended: Extended) -> None:
+def test_the_guide_adds_one_of_each(extended: Extended) -> None:
     assert extended.sections == ["A source", "A cleaning rule", "An objective", "A task", "A size", "A recipe"]
     assert sorted(path.name for path in Path(extended.folder).glob("*.py")) == [
         "posts.py",
