@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from m6.model.formats import FORMAT
 from m6.model.weights import opened, sha256
 from m6.run import write_atomic
 
@@ -50,7 +51,7 @@ def export_weights(checkpoint: Path, folder: Path, most: int) -> Exported:
     if len(digests) > 1:
         index = {"metadata": {"total_size": size}, "weight_map": places}
         write_atomic(folder / "model.safetensors.index.json", json.dumps(index, indent=1) + "\n")
-    about = {"step": state["step"], "sha256": digests}
+    about = {"format": FORMAT, "step": state["step"], "sha256": digests}
     write_atomic(folder / "state.json", json.dumps(about, indent=1) + "\n")
     return Exported(state["step"], len(tensors), len(digests), size)
 
