@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -28,30 +29,40 @@ def git(root: Path, *words: str) -> None:
     subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True)
 
 
-def put(root: Path, name: str, text: str) -> None:
+def write(root: Path, name: str, text: str) -> None:
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(text, encoding="utf-8")
+
+
+def put(root: Path, name: str, text: str) -> None:
+    """Writes a file that is tracked."""
+    write(root, name, text)
     git(root, "add", name)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree without a fault, committed."""
-    root = tmp_path / "tree"
-    root.mkdir()
-    git(root, "init", "--quiet")
+    root = tmp_path_factory.mktemp("committed")
     for name, text in FILES.items():
-        put(root, name, text)
+        write(root, name, text)
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "all")
     return root
 
 
+@pytest.fixture
+def tree(committed: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be broken."""
+    return shutil.copytree(committed, tmp_path / "tree")
+
+
 def zipped(root: Path, path: Path, left_out: str = "", beside: str = "", metadata: str = METADATA) -> Path:
     """The wheel of a tree."""
+    names = {name for name in release.tracked(root) if name.startswith("m6/")} - {left_out}
     with zipfile.ZipFile(path, "w") as file:
-        for name in [n for n in release.tracked(root) if n.startswith("m6/") and n != left_out] + [beside][
-            : len(beside)
-        ]:
+        for name in names | ({beside} if beside else set()):
             file.writestr(name, "")
         file.writestr("open_m6-1.2.0.dist-info/METADATA", metadata)
     return path
