@@ -5,6 +5,7 @@
 #                   writes benchmarks/results; hours, and it goes on where it was stopped
 # make bench-gpu    measures the training step on the GPU of this machine, in under nine minutes
 # make wheel        builds dist/*.whl
+# make release-check  what has to hold before a release, a line each
 # make clean        removes what the others made, runs/ excepted
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint bench bench-gpu wheel clean setup
+.PHONY: quickstart test lint bench bench-gpu wheel release-check clean setup
 
 quickstart: $(READY)
 	$(BIN)/m6 quickstart
@@ -40,6 +41,9 @@ bench-gpu: $(READY)
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+release-check: $(READY)
+	$(BIN)/python -m tools.release
+
 setup: $(READY)
 
 # Made again when the dependencies change; a set-up that was broken off leaves no stamp and is done again.
@@ -53,4 +57,4 @@ $(READY): pyproject.toml
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
-	find m6 tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find m6 tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

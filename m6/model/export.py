@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from m6.model.formats import FORMAT
 from m6.model.packed import pack
 from m6.model.weights import WEIGHTS, opened, sha256
 from m6.run import write_atomic
@@ -51,7 +52,7 @@ def export_weights(checkpoint: Path, folder: Path, most: int) -> Exported:
     if len(digests) > 1:
         index = {"metadata": {"total_size": size}, "weight_map": places}
         write_atomic(folder / "model.safetensors.index.json", json.dumps(index, indent=1) + "\n")
-    about = {"step": state["step"], "sha256": digests}
+    about = {"format": FORMAT, "step": state["step"], "sha256": digests}
     write_atomic(folder / "state.json", json.dumps(about, indent=1) + "\n")
     return Exported(state["step"], len(tensors), len(digests), size)
 
@@ -67,7 +68,8 @@ def pack_weights(checkpoint: Path, folder: Path, about: Mapping[str, Any], exact
     save_file(tensors, path, metadata={"format": "pt"})
     path.chmod(0o644)
     _sync(path)
-    state = {"step": state["step"], "sha256": {f"{WEIGHTS}/{path.name}": sha256(path)}, **about}
+    digests = {f"{WEIGHTS}/{path.name}": sha256(path)}
+    state = {"format": FORMAT, "step": state["step"], "beside": {}, "sha256": digests, **about}
     write_atomic(folder / checkpoint.name / "state.json", json.dumps(state, indent=1) + "\n")
     return Exported(state["step"], len(tensors), 1, sum(tensor.nbytes for tensor in tensors.values()))
 

@@ -3,7 +3,7 @@
     step-00000200/
         model/       the weights, by the names of the parameters
         optimizer/   what only the training needs
-        state.json   step, resolved config, and the SHA-256 of every file
+        state.json   format, step, resolved config, and the SHA-256 of every file (`m6.model.formats`)
 
 Tensors lie in safetensors files: one, or one for each rank that trained, whose header tells where in the whole tensors
 its parts belong (`torch.distributed.checkpoint.HuggingFaceStorageWriter`). Whoever reads them gets whole tensors, or of
@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from m6.config import UserError
+from m6.model.formats import migrated
 from m6.model.packed import SCALE, is_packed, unpacked
 
 WEIGHTS, OPTIMIZER = "model", "optimizer"
@@ -67,16 +68,15 @@ def beside(folder: Path) -> dict[str, str]:
     it."""
     found = {"tokenizer": sha256(folder / "tokenizer" / "tokenizer.json")}
     for newest_one in checkpoints(folder / "vqgan")[-1:]:
-        digests = json.loads((newest_one / "state.json").read_text(encoding="utf-8"))["sha256"]
+        digests = state_of(newest_one)["sha256"]
         own = sorted(digest for name, digest in digests.items() if name.startswith(f"{WEIGHTS}/"))
         found["vqgan"] = hashlib.sha256("".join(own).encode()).hexdigest()
     return found
 
 
 def check_beside(checkpoint: Path, folder: Path) -> None:
-    """UserError unless the run folder has the tokenizers that the weights were trained beside. Checkpoints of old do
-    not tell."""
-    known = json.loads((checkpoint / "state.json").read_text(encoding="utf-8")).get("beside", {})
+    """UserError unless the run folder has the tokenizers that the weights were trained beside, if they tell."""
+    known = state_of(checkpoint)["beside"]
     for name, digest in beside(folder).items():
         if known.get(name, digest) != digest:
             raise UserError(
@@ -84,23 +84,34 @@ def check_beside(checkpoint: Path, folder: Path) -> None:
             )
 
 
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """What the checkpoint says of itself, in today's format. UserError if it is unreadable or of a newer one."""
+    path = checkpoint / "state.json"
+    try:
+        state = dict(json.loads(path.read_text(encoding="utf-8")))
+        if "sha256" not in state:
+            raise ValueError("it names no files")
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: unreadable ({error}); remove {checkpoint} to go on from the one before") from None
+    return migrated(state, path)
+
+
 def checked_state(checkpoint: Path, part: str = "", share: tuple[int, int] = (0, 1)) -> dict[str, Any]:
     """What the checkpoint says of itself, once its files have the hashes it names. UserError if one has not.
 
     part: the folder that is looked at; all by default. share: (rank, number of ranks) that look at some files each.
     """
-    remedy = f"remove {checkpoint} to go on from the one before"
-    try:
-        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-        digests = {name: digest for name, digest in state["sha256"].items() if name.startswith(part)}
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{checkpoint / 'state.json'}: unreadable ({error}); {remedy}") from None
+    state = state_of(checkpoint)
+    digests = {name: digest for name, digest in state["sha256"].items() if name.startswith(part)}
     rank, ranks = share
     for name in sorted(digests)[rank::ranks]:
         path = checkpoint / name
         if not path.exists() or sha256(path) != digests[name]:
-            raise UserError(f"{path}: missing, cut short or altered since it was written; {remedy}")
-    return dict(state)
+            raise UserError(
+                f"{path}: missing, cut short or altered since it was written; remove {checkpoint} to go on from the one"
+                " before"
+            )
+    return state
 
 
 def load_weights(checkpoint: Path, model: nn.Module) -> None:

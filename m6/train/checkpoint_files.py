@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from m6.config import UserError
+from m6.model.formats import FORMAT
 from m6.model.weights import checkpoints, sha256
 from m6.parallel.mesh import AgreedError, Ranks
 from m6.run import sync_folder, write_atomic
@@ -53,7 +54,8 @@ def write(
         digests = {name: digest for each in ranks.gather(hashed) for name, digest in sorted(each.items())}
         with ranks.agreed(), _told(folder):
             if ranks.first:
-                _finish(temporary, final, {"step": step, "ranks": ranks.world, "sha256": digests, **about})
+                state = {"format": FORMAT, "step": step, "ranks": ranks.world, "beside": {}, "sha256": digests}
+                _finish(temporary, final, {**state, **about})
     except BaseException:
         if ranks.first:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from m6.data.sample import Segment, Text
 from m6.generate.prefill import Prefix
-from m6.model.weights import WEIGHTS, newest_weights
+from m6.model.weights import WEIGHTS, newest_weights, state_of
 from m6.run import versions, write_atomic
 from m6.tasks.example import IDS, Example
 from m6.train.config import TaskEvaluation
@@ -111,7 +111,7 @@ def _row(example: Example, answer: str) -> str:
 def _asked(about: Examined) -> dict[str, Any]:
     """All that decides the result. It needs the data, not the model."""
     weights = newest_weights(about.folder)
-    files = json.loads((weights / "state.json").read_text(encoding="utf-8"))["sha256"]
+    files = state_of(weights)["sha256"]
     own = "".join(digest for name, digest in sorted(files.items()) if name.startswith(f"{WEIGHTS}/"))
     return {
         **about.config.model_dump(mode="json", exclude={"data"}),

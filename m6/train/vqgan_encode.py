@@ -27,7 +27,7 @@ from m6.config import UserError
 from m6.data.images import codes_schema
 from m6.data.pictures import picture_rows, read_picture, to_tensor
 from m6.data.unusable import UnusableError
-from m6.model.weights import WEIGHTS, newest, sha256
+from m6.model.weights import WEIGHTS, newest, sha256, state_of
 from m6.run import progress, write_atomic
 from m6.shards import MANIFEST, ShardFile, Shards, is_whole, write_manifest, write_shard
 from m6.vqgan.model import VQGAN
@@ -41,10 +41,10 @@ def weights_digest(folder: Path) -> str:
     """SHA-256 of the weights of the newest checkpoint of a folder, as `m6.model.weights.beside` names them; "" if
     there is none."""
     try:
-        state = json.loads((newest(folder, "vqgan") / "state.json").read_text(encoding="utf-8"))
+        found = newest(folder, "vqgan")
     except UserError:
         return ""
-    own = sorted(digest for name, digest in state["sha256"].items() if name.startswith(f"{WEIGHTS}/"))
+    own = sorted(digest for name, digest in state_of(found)["sha256"].items() if name.startswith(f"{WEIGHTS}/"))
     return hashlib.sha256("".join(own).encode()).hexdigest()
 
 
