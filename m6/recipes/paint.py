@@ -80,5 +80,5 @@ def recipe(look_steps: int = 500, paint_steps: int = 2_800) -> Recipe:
                 optimizer=OptimizerConfig(learning_rate=4e-3, muon_learning_rate=4.5e-3, schedule=rates),
             ),
         ),
-        evaluate=EvaluateStage(candidates=4),
+        evaluate=EvaluateStage(guidance=1.5, candidates=4),
     )

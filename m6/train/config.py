@@ -229,6 +229,8 @@ class EvaluateStage(Config):
     """Fresh scenes on which the judge of paintings is trained, apart from the model."""
     judge_steps: Count = 700
     """Updates of the judge."""
+    guidance: NotNegative = 1.0
+    """How strictly paintings follow their prompt; 1 is no more than learnt."""
     candidates: Whole = 0
     """Paintings that are drawn by chance of every scene, of which the model chooses one; 0 draws none."""
 

@@ -38,7 +38,7 @@ def paintings(about: Evaluation) -> tuple[Scores, Examples]:
         documents = about.some("emoji", split)
         if len(documents) < 2:
             continue
-        painted = paint_pictures(about.engine, [d["text"] for d in documents])
+        painted = paint_pictures(about.engine, [d["text"] for d in documents], guidance=about.stage.guidance)
         right, chance = check(about, documents, painted)
         scores |= with_interval(key, right, chance)
         for index, document in enumerate(documents[:most]):
@@ -92,7 +92,7 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
         if not documents:
             continue
         wanted = [expected_of(d, config.size) for d in documents]
-        painted = paint_pictures(about.engine, [d["text"] for d in documents])
+        painted = paint_pictures(about.engine, [d["text"] for d in documents], guidance=about.stage.guidance)
         right = judge.right(painted, wanted)
         near = [int(np.argmax([overlap(d["text"], other["text"]) for other in known])) for d in documents]
         scores |= with_interval(key, right, mean(judge.right(known_pixels[near], wanted)))
@@ -116,7 +116,7 @@ def chosen_scenes(
     """Scenes drawn by chance, several of each: how many are right of those that the model chooses; baseline: of all."""
     texts = [d["text"] for d in documents]
     rounds = [
-        paint_pictures(about.engine, texts, Sampling(temperature=1.0, seed=about.seed + number * len(texts)))
+        paint_pictures(about.engine, texts, Sampling(1.0, seed=about.seed + number * len(texts)), about.stage.guidance)
         for number in range(about.stage.candidates)
     ]
     drawn = np.mean([right(pictures) for pictures in rounds], axis=0)
