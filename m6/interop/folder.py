@@ -113,7 +113,7 @@ def card(run: Path) -> str:
         *("---", "language: zh", "library_name: transformers", "pipeline_tag: image-text-to-text"),
         *("license: other", "license_name: of-its-data", "license_link: '#data'", "tags: [m6, chinese]", "---", ""),
         *("# An open M6", ""),
-        f"Trained with [Open M6](https://pypi.org/project/open-m6/) {__version__}: one transformer of {size.num_layers}"
+        f"Trained with Open M6 {__version__}: one transformer of {size.num_layers}"
         f" layers and width {size.hidden_size}, stem `{size.stem}`, that reads pictures and writes Chinese.",
         *("", "```python", *EXAMPLE, "```", ""),
         *("It answers one message. It is small and has seen little; what it says is not to be relied upon.", ""),
