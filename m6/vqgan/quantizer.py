@@ -1,7 +1,7 @@
 """Quantizers: features of an encoder to discrete codes, and codes to what a decoder reads. All have one face.
 
-All but the first are those of vector-quantize-pytorch. They compute in float32 whatever surrounds them: rounding, a nearest
-neighbour or a sign taken in bfloat16 is another one.
+All but the first are those of vector-quantize-pytorch. They compute in float32 whatever surrounds them: rounding, a
+nearest neighbour or a sign taken in bfloat16 is another one.
 
     fsq      each channel is rounded to one of a few levels (arXiv 2309.15505)
     ema_vq   the nearest of learnt vectors, which are moving averages of what they stand for (arXiv 1711.00937)
