@@ -84,10 +84,11 @@ class Wanted:
         return "inpainting" if self.image is not None else "coarse_to_fine" if self.coarse else "text_to_image"
 
 
-def paint(folder: Path, output: Path, prompt: str, int8: bool = False, **given: Any) -> list[str]:
+def paint(folder: Path, output: Path, prompt: str, **given: Any) -> list[str]:
     """Paints into a PNG file, or into a folder with a sheet of all candidates; lines that say what was written.
-    int8: see `Engine.load`; `given`: fields of `Wanted` and of `Sampling`. UserError for whatever is wrong, before
+    `given`: fields of `Wanted` and of `Sampling`, and `int8` of `Engine.load`. UserError for whatever is wrong, before
     anything is painted."""
+    int8 = given.pop("int8", False)
     drawn = {name: given.pop(name) for name in ("seed", "temperature", "top_k", "top_p") if name in given}
     wanted = Wanted(prompt, **given)
     sampling = Sampling(**{"temperature": 1.0 if wanted.n > 1 else 0.0, **drawn})

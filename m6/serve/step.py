@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.jit._fuser import optimized_execution
+from torch.jit._trace import TracerWarning
 
 from m6.model.attention import Cache, SlotCache
 from m6.model.transformer import Transformer
@@ -56,13 +58,13 @@ def make_step(model: Transformer, caches: Sequence[Cache]) -> Step:
         given = (torch.zeros(rows, dtype=torch.long), torch.zeros(rows, 3, dtype=torch.long))
         seen = torch.ones(rows, min(2, capacity), dtype=torch.bool)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # of what is the same in every step
-        # What is to replace it costs a start of seconds or is no faster than no graph: docs/decisions/0016-serving.md.
-        warnings.filterwarnings("ignore", message="`torch.jit.trace(_method)?` is deprecated", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)  # of what is the same in every step
+        # Why it is used all the same: docs/decisions/0016-serving.md.
+        warnings.filterwarnings("ignore", "`torch.jit.trace(_method)?` is deprecated", DeprecationWarning)
         traced = torch.jit.trace(step, (*given, seen, places, cached), check_trace=False)
 
     def run(*words: object) -> Tensor:
-        with torch.jit.optimized_execution(False):  # what it makes would be made anew for each shape
+        with optimized_execution(False):  # what it makes would be made anew for each shape
             hidden: Tensor = traced(*words)
             return hidden
 

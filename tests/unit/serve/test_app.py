@@ -178,7 +178,8 @@ def test_odd_pictures_are_read_or_refused(url: str, name: str) -> None:
         ("images/generations", {"prompt": "猫", "guidance": -1}, 400, "guidance"),
         ("match", {"image": data_url(), "texts": []}, 400, "texts"),
         ("chat/completions", {"messages": [{"role": "user", "content": "a" * 300_000}]}, 413, "larger than"),
-        ("nothing", {}, 405, "Method Not Allowed"),
+        ("nothing", {}, 404, "nothing answers POST /v1/nothing"),
+        ("models", {}, 405, "Method Not Allowed"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_as_openai_does(
@@ -187,6 +188,13 @@ def test_what_is_wrong_is_said_as_openai_does(
     answer = httpx.post(f"{url}/v1/{path}", json=body, timeout=60)
     assert answer.status_code == status, answer.text
     assert line in answer.json()["error"]["message"]
+
+
+def test_a_body_that_is_not_said_to_be_json_is_told_so(url: str) -> None:
+    answer = httpx.post(f"{url}/v1/completions", content='{"prompt": "春"}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 400
+    assert "Content-Type is text/plain; it has to be application/json" in answer.json()["error"]["message"]
+    assert "nothing answers GET /v1/completions" in httpx.get(f"{url}/v1/completions").json()["error"]["message"]
 
 
 def test_what_a_run_has_not_learnt_is_refused(tmp_path: Path) -> None:

@@ -46,7 +46,12 @@ def test_it_is_float32_whatever_surrounds_it_and_lets_gradients_pass(
     expected = made(seen.float())[1]
     inner: list[torch.dtype] = []
     own = made._quantize
-    monkeypatch.setattr(made, "_quantize", lambda given: (inner.append(given.dtype), own(given))[1])
+
+    def watched(given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inner.append(given.dtype)
+        return own(given)
+
+    monkeypatch.setattr(made, "_quantize", watched)
     with torch.autocast("cpu", torch.bfloat16):
         seen = seen.requires_grad_()
         quantized, codes, loss = made(seen)
