@@ -29,7 +29,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     )
 }  # fmt: skip
 NOWHERE = (HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase)
-"""Of no route; the second where the page has only files to get, and without the header Allow."""
+"""What a framework says of no route; anything but GET is of the second kind, since the page has files alone."""
 GONE = 499  # nobody reads it; for the log
 
 
@@ -102,9 +102,9 @@ def _said_better(error: Exception, request: Request) -> Exception:
     kind = request.headers.get("content-type", "none").partition(";")[0]
     if isinstance(error, RequestValidationError) and request.method == "POST" and not kind.endswith("json"):
         return UserError(f"the header Content-Type is {kind}; it has to be application/json")
-    if isinstance(error, HTTPException) and not error.headers and error.detail in NOWHERE:
+    if isinstance(error, HTTPException) and error.detail in NOWHERE:
         line = f"nothing answers {request.method} {request.url.path}; /openapi.json has all that does"
-        return HTTPException(404, line)
+        return HTTPException(error.status_code, line, error.headers)
     return error
 
 
