@@ -91,6 +91,9 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         sub.add_argument("--temperature", type=float, metavar="X", help="0 takes the likeliest, 1 samples as learnt")
         sub.add_argument("--top-k", type=int, metavar="N", help="sample among the N likeliest only")
         sub.add_argument("--top-p", type=float, metavar="X", help="sample among the likeliest that make up X")
+        sub.add_argument(
+            "--int8", action="store_true", default=argparse.SUPPRESS, help="compute in 8 bits: less memory, less exact"
+        )
     for kind in ("caption", "answer", "describe", "poem"):
         _add_decoding(kinds[kind])
     return parser, kinds

@@ -1,6 +1,7 @@
 """What a person asks of a trained run: a caption, an answer, a description, a poem. Paintings are in `paintings`.
 
-Each function loads the run and does one thing; the engine below does many at once.
+Each function loads the run and does one thing; the engine below does many at once. UserError for what the run has not
+learnt.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ from m6.data.sample import Segment
 from m6.generate.choices import Choices
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
+from m6.generate.learnt import check_learnt, learnt_by
 from m6.generate.poems import PoemGrammar
 
 MAX_CAPTION, MAX_ANSWER, MAX_TEXT, MAX_POEM = 64, 24, 128, 160
 """Tokens that are written; an answer is short if it is about a picture, else a text, as a description is."""
 
 
-def caption(folder: Path, image: Path, max_tokens: int = MAX_CAPTION, **decoding: Any) -> str:
-    """What is in a picture file. `decoding`: fields of `Decoding`, as everywhere here."""
-    engine = Engine.load(folder)
+def caption(
+    folder: Path, image: Path, max_tokens: int = MAX_CAPTION, int8: bool = False, **decoding: Any
+) -> str:  # fmt: skip
+    """What is in a picture file. int8: see `Engine.load`; `decoding`: fields of `Decoding`, as everywhere here."""
+    check_learnt("caption", learnt_by(folder))
+    engine = Engine.load(folder, int8=int8)
     prefix = (_picture(folder, image, engine),)
     return engine.write_texts([prefix], _length(max_tokens), Decoding(**decoding))[0]
 
@@ -39,11 +44,13 @@ def answer(
     image: Path | None = None,
     choices: Sequence[str] = (),
     max_tokens: int | None = None,
+    int8: bool = False,
     **decoding: Any,
 ) -> str:
     """The answer to a question, about a picture file or without one; one of `choices`, if there are any, however
     long."""
-    engine = Engine.load(folder)
+    check_learnt("question" if image is None else "visual_question", learnt_by(folder))
+    engine = Engine.load(folder, int8=int8)
     if image is None:
         prefix: tuple[Segment, ...] = (engine.text(question_prompt(question)),)
     else:
@@ -61,6 +68,7 @@ def describe(
     attributes: Sequence[tuple[str, str]] = (),
     image: Path | None = None,
     max_tokens: int = MAX_TEXT,
+    int8: bool = False,
     **decoding: Any,
 ) -> str:
     """The description of a product, by its title, attributes (name, value) and picture file, any of them or all.
@@ -68,14 +76,15 @@ def describe(
     if not (title or attributes or image):
         raise UserError("what is described? give --title, --attributes or --image")
     length = _length(max_tokens)
-    engine = Engine.load(folder)
+    check_learnt("description", learnt_by(folder))
+    engine = Engine.load(folder, int8=int8)
     picture = (_picture(folder, image, engine),) if image else ()
     prompt = product_prompt(title, dict(attributes))
     prefix = (*picture, engine.text(prompt)) if prompt else picture
     return engine.write_texts([prefix], length, Decoding(**decoding))[0]
 
 
-def poem(folder: Path, title: str, form: str = "五言绝句", **decoding: Any) -> str:
+def poem(folder: Path, title: str, form: str = "五言绝句", int8: bool = False, **decoding: Any) -> str:
     """A poem of that title, in that form, by sampling if `decoding` names no other way. UserError for a form whose
     lines have neither five nor seven characters."""
     if form[:1] not in ("五", "七"):
@@ -83,7 +92,8 @@ def poem(folder: Path, title: str, form: str = "五言绝句", **decoding: Any) 
         raise UserError(f"--form {form}: lines have five or seven characters; allowed are {forms}")
     drawn = {} if {"beams", "contrast"} & decoding.keys() else {"temperature": 0.8, "top_p": 0.9}
     settings = Decoding(**{**drawn, **decoding})
-    engine = Engine.load(folder)
+    check_learnt("poem", learnt_by(folder))
+    engine = Engine.load(folder, int8=int8)
     grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, form)
     prefix = (engine.text(poem_prompt(title, form)),)
     return engine.tokenizer.decode(engine.write([prefix], MAX_POEM, settings, grammar)[0])

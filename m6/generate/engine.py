@@ -27,6 +27,7 @@ from m6.generate.beam import beam_search
 from m6.generate.contrastive import contrastive_search
 from m6.generate.decoding import Decoding, restrict
 from m6.generate.grammar import Grammar
+from m6.generate.int8 import to_int8
 from m6.generate.painting import Request, Watch, jacobi, plain
 from m6.generate.prefill import Prefill, Prefix
 from m6.generate.sampling import GREEDY, Sampling, choose, generators, generators_of
@@ -64,9 +65,10 @@ class Engine:
         self.data = data
 
     @classmethod
-    def load(cls, folder: Path, weights: Path | None = None, device: str = "auto") -> Engine:
+    def load(cls, folder: Path, weights: Path | None = None, device: str = "auto", int8: bool = False) -> Engine:
         """The engine of a run folder, with its newest weights or those of a given checkpoint, on CUDA if there is any,
-        or on the device that is named. UserError if a part of the run is missing, damaged or of another training."""
+        or on the device that is named; int8: with products of 8 bits, which are for a CPU. UserError if a part of the
+        run is missing, damaged or of another training."""
         torch.set_flush_denormal(True)
         config = folder / "config.json"
         size = ModelConfig.read(config, section="model")
@@ -80,6 +82,9 @@ class Engine:
         chosen = weights or newest_weights(folder)
         check_beside(chosen, folder)
         load_weights(chosen, model)
+        if int8:
+            to_int8(model)
+            device = "cpu"
         engine = cls(model, vocabulary, tokenizer, vqgan, DataConfig.read(config, section="pretrain.data"), side)
         return engine.to("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 

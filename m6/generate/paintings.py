@@ -86,7 +86,9 @@ class Wanted:
 
 def paint(folder: Path, output: Path, prompt: str, **given: Any) -> list[str]:
     """Paints into a PNG file, or into a folder with a sheet of all candidates; lines that say what was written.
-    `given`: fields of `Wanted` and of `Sampling`. UserError for whatever is wrong, before anything is painted."""
+    `given`: fields of `Wanted` and of `Sampling`, and `int8` of `Engine.load`. UserError for whatever is wrong, before
+    anything is painted."""
+    int8 = given.pop("int8", False)
     drawn = {name: given.pop(name) for name in ("seed", "temperature", "top_k", "top_p") if name in given}
     wanted = Wanted(prompt, **given)
     sampling = Sampling(**{"temperature": 1.0 if wanted.n > 1 else 0.0, **drawn})
@@ -95,7 +97,7 @@ def paint(folder: Path, output: Path, prompt: str, **given: Any) -> list[str]:
     alone = output.suffix.lower() == ".png"
     _check_output(output, alone, wanted)
     check_learnt(folder, wanted)
-    engine = Engine.load(folder)
+    engine = Engine.load(folder, int8=int8)
     candidates = paint_candidates(engine, wanted, sampling, None if alone else output / "progress.png")
     about = {"prompt": prompt, "guidance": f"{wanted.guidance:g}", "temperature": f"{sampling.temperature:g}"}
     if alone:

@@ -115,7 +115,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask | None) -> Tensor:
     """Scaled dot-product attention [B, H, T, K] under any form of mask; None lets every query see every key."""
     if isinstance(mask, PieceMask):
-        return _attend_in_pieces(query, key, value, mask)
+        return attend_in_pieces(query, key, value, mask)
     if isinstance(mask, BlockMask):
         alone = query.is_cuda and not torch.compiler.is_compiling()
         attention = _compiled_flex_attention() if alone else flex_attention
@@ -134,8 +134,9 @@ def _compiled_flex_attention() -> Any:
     return torch.compile(flex_attention, dynamic=True)
 
 
-@torch.compiler.disable
-def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor, mask: PieceMask) -> Tensor:
+def attend_in_pieces(query: Tensor, key: Tensor, value: Tensor, mask: PieceMask) -> Tensor:
+    """The same piece by piece. Lengths differ from batch to batch: whoever compiles the model leaves it out, which is
+    not done here since `torch.compiler` takes a second to load."""
     batch, heads, length, size = query.shape
     ends_met = [x.transpose(1, 2).reshape(1, -1, heads, size).transpose(1, 2) for x in (query, key, value)]
     pieces = zip(*(x.split(mask.lengths, dim=2) for x in ends_met), mask.masks, strict=True)

@@ -18,14 +18,14 @@ import json
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import _getdtype as dtype_of  # PyTorch reads headers by it too
 from torch import Tensor, nn
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
 
 from m6.config import UserError
 from m6.model.formats import migrated
@@ -142,29 +142,50 @@ def weight_files(checkpoint: Path) -> tuple[Path, dict[str, Any]]:
     return checkpoint, checked_state(checkpoint)
 
 
-class TensorFiles(HuggingFaceStorageReader):
+class Part(NamedTuple):
+    """A tensor of a file: a whole one, or the part of one that begins at `offset`."""
+
+    name: str
+    offset: list[int]
+    shape: list[int]
+    dtype: torch.dtype
+
+    @property
+    def end(self) -> list[int]:
+        return [first + length for first, length in zip(self.offset, self.shape, strict=True)]
+
+
+class TensorFiles:
     """The tensors of a folder of safetensors files, whole or in parts. Headers are read once."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder))
         self.folder = folder
 
     @cached_property
-    def _headers(self) -> Metadata:
-        return super().read_metadata()
-
-    def read_metadata(self) -> Metadata:
-        """What the headers of all files say."""
-        return self._headers
+    def _parts(self) -> dict[Path, list[Part]]:
+        """What the header of each file says."""
+        found = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                places = json.loads((file.metadata() or {}).get("DCP_SHARDING_INFO", "{}"))
+                headers = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+                found[path] = [
+                    Part(
+                        name, places[name]["saved_offsets"] if places else [0] * len(header.get_shape()),
+                        header.get_shape(), dtype_of(header.get_dtype()),
+                    )
+                    for name, header in headers.items()
+                ]  # fmt: skip
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """Names, shapes and types of the whole tensors, without their numbers. UserError if there are none."""
-        if not any(self.folder.glob("*.safetensors")):
+        if not self._parts:
             raise UserError(f"{self.folder}: no tensors here")
-        found = {}
-        for name, about in self._headers.state_dict_metadata.items():
-            assert isinstance(about, TensorStorageMetadata)
-            found[name] = torch.empty(about.size, dtype=about.properties.dtype, device="meta")
+        found: dict[str, Tensor] = {}
+        for part in chain.from_iterable(self._parts.values()):
+            known = found[part.name].shape if part.name in found else part.end
+            found[part.name] = torch.empty([*map(max, known, part.end)], dtype=part.dtype, device="meta")
         return found
 
     def read(self) -> dict[str, Tensor]:
@@ -175,7 +196,19 @@ class TensorFiles(HuggingFaceStorageReader):
 
     def fill(self, into: Mapping[str, Tensor]) -> None:
         """Reads tensors, in place, by name; of a DTensor the part of this rank."""
-        load(dict(into), storage_reader=self, no_dist=True)
+        if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in into.values()):
+            # Only here, since it takes most of a second to load.
+            from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+            from torch.distributed.checkpoint.state_dict_loader import load
+
+            load(dict(into), storage_reader=HuggingFaceStorageReader(str(self.folder)), no_dist=True)
+            return
+        for path, parts in self._parts.items():
+            with safe_open(path, framework="pt") as file:
+                for part in parts:
+                    if part.name in into:
+                        place = tuple(map(slice, part.offset, part.end))
+                        into[part.name].detach()[place].copy_(file.get_tensor(part.name))
 
 
 class MergedFiles(TensorFiles):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -27,6 +28,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         (503, "The server is closing"), (504, "It took longer than it may"),
     )
 }  # fmt: skip
+NOWHERE = (HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase)
+"""What a framework says of no route; anything but GET is of the second kind, since the page has files alone."""
 GONE = 499  # nobody reads it; for the log
 
 
@@ -82,7 +85,7 @@ def refuse_as_openai(app: FastAPI) -> None:
     """Makes all errors of an app answers in OpenAI's form."""
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
-        status, body = answer_of(error)
+        status, body = answer_of(_said_better(error, request))
         headers = dict(getattr(error, "headers", None) or {})
         if status in (429, 503):
             headers["Retry-After"] = "1"
@@ -92,6 +95,17 @@ def refuse_as_openai(app: FastAPI) -> None:
         Exception, UserError, BusyError, TimedOutError, GoneError, HTTPException, RequestValidationError,
     ):  # fmt: skip
         app.add_exception_handler(kind, refuse)
+
+
+def _said_better(error: Exception, request: Request) -> Exception:
+    """The same, or what a caller can make more of."""
+    kind = request.headers.get("content-type", "none").partition(";")[0]
+    if isinstance(error, RequestValidationError) and request.method == "POST" and not kind.endswith("json"):
+        return UserError(f"the header Content-Type is {kind}; it has to be application/json")
+    if isinstance(error, HTTPException) and error.detail in NOWHERE:
+        line = f"nothing answers {request.method} {request.url.path}; /openapi.json has all that does"
+        return HTTPException(error.status_code, line, error.headers)
+    return error
 
 
 def answer_of(error: Exception) -> tuple[int, dict[str, Any]]:

@@ -49,6 +49,8 @@ class Job(ABC):
     deadline: float = field(default=float("inf"))
     """Time of `time.monotonic` at which it ends, done or not."""
     cancelled: threading.Event = field(default_factory=threading.Event)
+    enough: bool = False
+    """Set before `cancelled` by a caller who has all that he wants: the job has not failed him."""
     slots: list[int] = field(default_factory=list)
     """Those that it has, one a prefix."""
     done: bool = False

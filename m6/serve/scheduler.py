@@ -193,7 +193,7 @@ class Scheduler:
         job.slots = []
         if job in self._active:
             self._active.remove(job)
-        if job.done and error is None:
+        if (job.done or job.enough) and error is None:
             self.counts.finished += 1
         elif job.cancelled.is_set():
             self.counts.cancelled += 1

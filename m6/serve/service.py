@@ -26,6 +26,7 @@ from m6.data.sample import HIDDEN
 from m6.generate.answers import MAX_ANSWER, MAX_CAPTION, MAX_POEM, MAX_TEXT
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine, key_of
+from m6.generate.learnt import check_learnt, learnt_by
 from m6.generate.paintings import scores
 from m6.generate.poems import PoemGrammar
 from m6.generate.prefill import Prefix
@@ -33,7 +34,6 @@ from m6.generate.rank import fits
 from m6.generate.sampling import Sampling, generators_of
 from m6.generate.segments import RunSegments
 from m6.generate.text_to_image import Grid, prefixes, unfinished
-from m6.recipes.recipe import Recipe
 from m6.serve.asked import Pictures
 from m6.serve.config import ServeConfig
 from m6.serve.jobs import Event, PaintJob, TextJob
@@ -45,17 +45,11 @@ LENGTHS = {"caption": MAX_CAPTION, "visual_question": MAX_ANSWER, "question": MA
 """Tasks of texts, and the most tokens of each."""
 SECTIONS = {
     "look": {"captioning", "visual_question_answering"},
-    "write": {"poem"},
+    "write": {"poem", "poems"},
     "paint": {"text_to_image"},
     "match": {"captioning"},
 }
 """What a run can do, by the objectives of which it needs one."""
-OBJECTIVES = {
-    "caption": "captioning",
-    "visual_question": "visual_question_answering",
-    "poem": "poem",
-}
-"""What it has to have learnt for a task; a question without a picture is a text like any other."""
 FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗")
 UPDATES = 16  # pictures of a painting that are shown while it is painted
 MOST_TEXTS = 256  # that are compared at once
@@ -67,13 +61,10 @@ class Service:
     def __init__(self, folder: Path, config: ServeConfig) -> None:
         """UserError for what is no run, or is not trained."""
         self.config, self.name = config, folder.resolve().name
-        self.engine = Engine.load(folder)
-        if config.int8:
-            quantize(self.engine)
+        self.engine = Engine.load(folder, int8=config.int8)
         self.segments = RunSegments(self.engine, folder)
-        recipe = Recipe.read(folder / "config.json")
-        self.learnt = recipe.learnt
-        self.able = {section: bool(recipe.learnt & wanted) for section, wanted in SECTIONS.items()}
+        self.learnt = learnt_by(folder)
+        self.able = {section: bool(self.learnt & wanted) for section, wanted in SECTIONS.items()}
         self.pictures = Pictures(config)
         self.made = int((folder / "config.json").stat().st_mtime)
         self.scheduler = Scheduler(
@@ -97,8 +88,7 @@ class Service:
 
     def prefix(self, task: str, text: str, image: bytes | None, form: str) -> Prefix:
         """A request as it was learnt. UserError if it was not, for a picture that cannot be read, for a long text."""
-        if OBJECTIVES.get(task, "") not in {"", *self.learnt}:
-            raise UserError(f"this model has not learnt {OBJECTIVES[task]}; /v1/models says what it can do")
+        check_learnt(task, self.learnt)
         self._check_length(text)
         if task == "poem":
             if form and not line_length(form):
@@ -217,11 +207,3 @@ def png(pixels: np.ndarray) -> str:
     written = io.BytesIO()
     Image.fromarray(pixels).save(written, "PNG")
     return base64.b64encode(written.getvalue()).decode()
-
-
-def quantize(engine: Engine) -> None:
-    """Makes the products of the blocks 8-bit ones, in place: weights once, what they are multiplied with as it
-    comes."""
-    from torch.ao.quantization import quantize_dynamic
-
-    engine.model = quantize_dynamic(engine.to("cpu").model, {torch.nn.Linear}, torch.qint8)  # no kernels for a GPU

@@ -7,18 +7,23 @@ so that products read them as they lie: that is done in place, for whoever uses 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.jit._fuser import optimized_execution
+from torch.jit._trace import TracerWarning
 
 from m6.model.attention import Cache, SlotCache
 from m6.model.transformer import Transformer
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, list[Tensor]], Tensor]
 """tokens [S], position [S, 3], mask [S, span], places [S * H], keys and values of each layer -> hidden [S, D]."""
+
+
+UNTRACEABLE = sys.version_info >= (3, 14)  # for which PyTorch no longer keeps its tracer
 
 
 class _Step(nn.Module):
@@ -38,12 +43,12 @@ class _Step(nn.Module):
 @torch.inference_mode()
 def make_step(model: Transformer, caches: Sequence[Cache]) -> Step:
     """The step of a model; caches: those that it will work on, whose first rows are written to. Experts choose what is
-    computed by what comes, so a model that has some is not traced."""
+    computed by what comes, so a model that has some is not traced; nor is any where Python is too new for it."""
     for module in (model.embedding, *model.blocks.modules()):
         if isinstance(module, nn.Linear | nn.Embedding):
             module.weight.data = module.weight.data.t().contiguous().t()
     step = _Step(model)
-    if model.experts():
+    if model.experts() or UNTRACEABLE:
         return step
     rows, heads = 4, model.config.num_heads
     capacity = caches[0].keys.shape[2]
@@ -53,7 +58,9 @@ def make_step(model: Transformer, caches: Sequence[Cache]) -> Step:
         given = (torch.zeros(rows, dtype=torch.long), torch.zeros(rows, 3, dtype=torch.long))
         seen = torch.ones(rows, min(2, capacity), dtype=torch.bool)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is the same in every step, and of newer ways that need a compiler
+        warnings.filterwarnings("ignore", category=TracerWarning)  # of what is the same in every step
+        # Why it is used all the same: docs/decisions/0016-serving.md.
+        warnings.filterwarnings("ignore", "`torch.jit.trace(_method)?` is deprecated", DeprecationWarning)
         traced = torch.jit.trace(step, (*given, seen, places, cached), check_trace=False)
 
     def run(*words: object) -> Tensor:

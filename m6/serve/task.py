@@ -39,9 +39,10 @@ class Task:
             raise
 
     def end(self, index: int) -> None:
-        """No more is wanted of this job."""
+        """What this job has made is all that is wanted of it."""
         job = self._jobs.pop(index, None)
         if job is not None:
+            job.enough = True
             job.cancelled.set()
 
     async def events(self, request: Request) -> AsyncIterator[tuple[int, Event]]:
@@ -66,8 +67,9 @@ class Task:
             self._leave()
 
     def _leave(self) -> None:
-        for index in list(self._jobs):
-            self.end(index)
+        for job in self._jobs.values():
+            job.cancelled.set()
+        self._jobs.clear()
 
 
 def ended(text: str, stops: Sequence[str]) -> str | None:

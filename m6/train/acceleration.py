@@ -21,6 +21,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from m6.config import UserError
+from m6.model import attention
 from m6.model.experts import MixtureOfExperts
 from m6.train.config import LoopConfig
 from m6.train.requirements import accelerations
@@ -56,6 +57,7 @@ def compile_parts(model: nn.Module, backend: str) -> None:
     fx_config.use_duck_shape = False  # rows as long as the model is wide would pass for a width, and be compiled anew
     # Training or not, a row or several, the last block or another: these alone are the 8 that the default allows.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 16)
+    attention.attend_in_pieces = torch.compiler.disable(attention.attend_in_pieces)
     # Rotations come in as complex numbers, and are taken apart before anything is computed.
     warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
     for part in _dense_parts(model):

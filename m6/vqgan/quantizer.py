@@ -1,7 +1,7 @@
 """Quantizers: features of an encoder to discrete codes, and codes to what a decoder reads. All have one face.
 
-They are those of vector-quantize-pytorch, and compute in float32 whatever surrounds them: rounding, a nearest
-neighbour or a sign taken in bfloat16 is another one.
+All but the first are those of vector-quantize-pytorch. They compute in float32 whatever surrounds them: rounding, a
+nearest neighbour or a sign taken in bfloat16 is another one.
 
     fsq      each channel is rounded to one of a few levels (arXiv 2309.15505)
     ema_vq   the nearest of learnt vectors, which are moving averages of what they stand for (arXiv 1711.00937)
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vector_quantize_pytorch import FSQ, LFQ, VectorQuantize
 
 from m6.vqgan.config import QuantizerConfig
 
@@ -50,20 +49,37 @@ class Quantizer(nn.Module):
 
 
 class Rounded(Quantizer):
-    """Finite scalar quantisation: there is nothing to learn, so nothing can go unused for good."""
+    """Finite scalar quantisation: there is nothing to learn, so nothing can go unused for good.
+
+    To the bit what `FSQ` of the library computes. That loads compilers with it, which takes longer than all else that a
+    run needs to answer: the others, which no run has by default, are worth it.
+    """
+
+    levels: Tensor
+    places: Tensor
+    """What a step of each channel counts in a code."""
 
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__(config)
-        self.inner = FSQ(list(config.levels))
+        levels = torch.tensor(config.levels, dtype=torch.int32)
+        places = torch.cumprod(torch.tensor([1, *config.levels[:-1]]), 0, dtype=torch.int32)
+        self.register_buffer("levels", levels, persistent=False)
+        self.register_buffer("places", places, persistent=False)
 
     def _quantize(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        quantized, codes = self.inner(latent)
-        return quantized, codes, latent.new_zeros(())
+        reach = (self.levels - 1) * (1 + 1e-3) / 2  # a little more, or the outer levels would never be met
+        offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)  # an even number of levels has none in the middle
+        last = latent.movedim(1, -1).contiguous()
+        bounded = torch.tanh(last + torch.atanh(offset / reach)) * reach - offset
+        half = self.levels // 2
+        quantized = (bounded + (bounded.round() - bounded).detach()) / half
+        codes = ((quantized * half + half) * self.places).sum(-1).round().int()
+        return quantized.movedim(-1, 1), codes, latent.new_zeros(())
 
     def features(self, codes: Tensor) -> Tensor:
         """As of `Quantizer`."""
-        found: Tensor = self.inner.indices_to_codes(codes)
-        return found
+        half = self.levels // 2
+        return ((codes[..., None] // self.places % self.levels - half) / half).movedim(-1, 1)
 
 
 class Signs(Quantizer):
@@ -71,6 +87,8 @@ class Signs(Quantizer):
 
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__(config)
+        from vector_quantize_pytorch import LFQ
+
         self.inner = LFQ(
             codebook_size=config.codebook_size,
             entropy_loss_weight=config.entropy,
@@ -100,6 +118,8 @@ class Learnt(Quantizer):
 
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__(config)
+        from vector_quantize_pytorch import VectorQuantize
+
         self.inner = VectorQuantize(
             dim=config.code_dim,
             codebook_size=config.codebook_size,

@@ -165,6 +165,13 @@ def test_captions_need_a_run(tmp_path: Path) -> None:
     assert done.stderr == f"benchmarks: {tmp_path} is no pretrained run; make it with: m6 quickstart\n"
 
 
+def test_products_in_8_bits_need_a_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.int8", "--run", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"benchmarks: {tmp_path}: no run folder")
+
+
 def gpu_bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.gpu", *words]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)

@@ -77,7 +77,7 @@ def test_what_the_guide_says_works_word_for_word(run: Path, tmp_path: Path) -> N
 
 
 def test_a_server_that_is_told_to_end_finishes_what_it_has_taken(run: Path) -> None:
-    body = {"messages": [{"role": "user", "content": "春天"}], "temperature": 1.5, "stream": True, "max_tokens": 128}
+    body = {"messages": [{"role": "user", "content": "春天"}], "task": "poem", "temperature": 1.5, "stream": True}
     with served(run, "--slots", "2", "--text_slots", "1") as (process, url):
         begun = threading.Barrier(5, timeout=60)
         heard: dict[int, str] = {}

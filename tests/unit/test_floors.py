@@ -135,6 +135,13 @@ def test_corpus_loads_without_torch() -> None:
     assert "torch" not in loaded_after("import m6.corpus.pipeline")
 
 
+def test_a_server_loads_no_compilers() -> None:
+    """SymPy comes with those of PyTorch, and with what it has for many processes."""
+    loaded = loaded_after("import m6.serve.app, m6.serve.service")
+    assert "torch" in loaded
+    assert not loaded & {"sympy", "vector_quantize_pytorch", "transformers", "daft", "pandas"}
+
+
 def test_first_help_page_loads_almost_nothing() -> None:
     assert not loaded_after("from m6.cli import main; main(['--help'])") & {
         "torch",

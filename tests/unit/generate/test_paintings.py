@@ -23,7 +23,7 @@ PROMPT = "一只戴眼镜的猫"
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder with the recipe of the smoke test, and a small engine in the place of its weights."""
-    monkeypatch.setattr(Engine, "load", lambda folder: small_engine())
+    monkeypatch.setattr(Engine, "load", lambda folder, int8=False: small_engine())
     return Run.open(tmp_path / "run", load_recipe("smoke")).folder
 
 

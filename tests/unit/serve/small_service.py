@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from m6.data.config import Entry
 from m6.generate.engine import Engine
 from m6.recipes import quickstart
 from m6.serve.app import make_app
@@ -23,12 +24,16 @@ from tests.unit.data.examples import picture
 from tests.unit.generate.small_engine import small_engine
 
 
-def make_service(folder: Path, **config: object) -> Service:
-    """Of the objectives of the quickstart."""
+def make_service(folder: Path, *objectives: str, **config: object) -> Service:
+    """Of the objectives of the quickstart and of questions without a picture, or of those that are named."""
     folder.mkdir(exist_ok=True)
-    quickstart.recipe().write(folder / "config.json")
+    recipe = quickstart.recipe()
+    told = dict.fromkeys(objectives or ("question_answering",), 1.0)
+    known = () if objectives else recipe.pretrain.data.mixture
+    mixture = (*known, Entry(source="poems", samples=1, objectives=told))
+    recipe.override({"pretrain.data.mixture": mixture}).write(folder / "config.json")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Engine, "load", lambda folder: small_engine())
+        patched.setattr(Engine, "load", lambda folder, int8=False: small_engine())
         return Service(folder, ServeConfig().override(config))
 
 

@@ -95,11 +95,17 @@ def test_a_stream_says_the_same_and_seeds_count(client: openai.OpenAI) -> None:
     assert whole[0] != client.chat.completions.create(**asked, seed=4).choices[0].message.content
 
 
-def test_a_completion_stops_where_it_is_told(client: openai.OpenAI) -> None:
+def test_a_completion_stops_where_it_is_told(service: Service, client: openai.OpenAI, url: str) -> None:
+    counts = service.scheduler.counts
+    finished, cancelled = counts.finished, counts.cancelled
     whole = client.completions.create(model="run", prompt="什么是云？", max_tokens=20).choices[0].text
     stop = whole[5]
     cut = client.completions.create(model="run", prompt="什么是云？", max_tokens=20, stop=[stop]).choices[0]
     assert (cut.text, cut.finish_reason) == (whole[: whole.index(stop)], "stop")
+    while service.scheduler.working:  # until it has noticed
+        time.sleep(0.01)
+    assert (counts.finished, counts.cancelled) == (finished + 2, cancelled)
+    assert f"m6_finished_total {counts.finished}\n" in httpx.get(f"{url}/metrics").text
 
 
 def test_pictures_are_those_of_the_engine_and_come_bit_by_bit(service: Service, client: openai.OpenAI) -> None:
@@ -172,7 +178,7 @@ def test_odd_pictures_are_read_or_refused(url: str, name: str) -> None:
         ("images/generations", {"prompt": "猫", "guidance": -1}, 400, "guidance"),
         ("match", {"image": data_url(), "texts": []}, 400, "texts"),
         ("chat/completions", {"messages": [{"role": "user", "content": "a" * 300_000}]}, 413, "larger than"),
-        ("nothing", {}, 405, "Method Not Allowed"),
+        ("nothing", {}, 405, "nothing answers POST /v1/nothing"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_as_openai_does(
@@ -181,6 +187,31 @@ def test_what_is_wrong_is_said_as_openai_does(
     answer = httpx.post(f"{url}/v1/{path}", json=body, timeout=60)
     assert answer.status_code == status, answer.text
     assert line in answer.json()["error"]["message"]
+
+
+def test_a_body_that_is_not_said_to_be_json_is_told_so(url: str) -> None:
+    answer = httpx.post(f"{url}/v1/completions", content='{"prompt": "春"}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 400
+    assert "Content-Type is text/plain; it has to be application/json" in answer.json()["error"]["message"]
+    assert "nothing answers GET /v1/completions" in httpx.get(f"{url}/v1/completions").json()["error"]["message"]
+
+
+def test_what_a_run_has_not_learnt_is_refused(tmp_path: Path) -> None:
+    service = make_service(tmp_path / "run", "captioning", "text_to_image")
+    with served(service) as url:
+        for path, body in (
+            ("chat/completions", {"messages": QUESTION}), ("completions", {"prompt": "什么是云？"}),
+        ):  # fmt: skip
+            answer = httpx.post(f"{url}/v1/{path}", json=body)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["message"] == (
+                "this run has not learnt question_answering (answers to questions without a picture); "
+                "it has learnt captioning, text_to_image"
+            )
+        poem = httpx.post(f"{url}/v1/chat/completions", json={"messages": QUESTION, "task": "poem"})
+        assert "this run has not learnt poem (poems)" in poem.json()["error"]["message"]
+        assert httpx.post(f"{url}/v1/chat/completions", json={"messages": seen()}).status_code == 200
+    service.close()
 
 
 def test_a_key_is_asked_for_if_there_is_one(tmp_path: Path) -> None:
@@ -278,4 +309,5 @@ def test_a_fault_in_one_request_leaves_the_others(
         assert "a fault of the server" in events
         assert "[DONE]" not in events
         assert [other.result().choices[0].message.content for other in others] == [alone] * 3
-    assert service.scheduler.working == 0
+    while service.scheduler.working:  # told before its slots are free
+        time.sleep(0.01)

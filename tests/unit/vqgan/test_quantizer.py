@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from vector_quantize_pytorch import FSQ
 
 from m6.config import UserError
 from m6.data.images import codes_schema
@@ -35,14 +36,22 @@ def test_codes_tell_all_that_a_decoder_reads(kind: QuantizerKind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_float32_whatever_surrounds_it_and_lets_gradients_pass(kind: QuantizerKind) -> None:
+def test_it_is_float32_whatever_surrounds_it_and_lets_gradients_pass(
+    kind: QuantizerKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     config = KINDS[kind]
     made = quantizer(config)
     seen = latent(config).bfloat16()
     expected = made(seen.float())[1]
     inner: list[torch.dtype] = []
-    made.inner.register_forward_pre_hook(lambda _, given: inner.append(given[0].dtype))  # type: ignore[union-attr]
+    own = made._quantize
+
+    def watched(given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inner.append(given.dtype)
+        return own(given)
+
+    monkeypatch.setattr(made, "_quantize", watched)
     with torch.autocast("cpu", torch.bfloat16):
         seen = seen.requires_grad_()
         quantized, codes, loss = made(seen)
@@ -53,6 +62,24 @@ def test_it_is_float32_whatever_surrounds_it_and_lets_gradients_pass(kind: Quant
     (quantized.float().sum() + loss).backward()
     assert seen.grad is not None
     assert (seen.grad != 0).any()
+
+
+@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (4, 3, 3), (7, 6)])
+def test_rounding_is_that_of_the_library_to_the_bit(levels: tuple[int, ...]) -> None:
+    config = QuantizerConfig(levels=levels)
+    own, library = quantizer(config), FSQ(list(levels))
+    given = [(3 * latent(config)).requires_grad_() for _ in range(2)]
+    quantized, codes, _ = own(given[0])
+    expected, numbers = library(given[1])
+    assert torch.equal(quantized, expected)
+    assert torch.equal(codes, numbers.long())
+    assert torch.equal(own.features(codes), library.indices_to_codes(codes))
+    for each in (quantized, expected):
+        (each**2).sum().backward()
+    assert given[0].grad is not None
+    assert given[1].grad is not None
+    assert torch.equal(given[0].grad, given[1].grad)
+    assert not own.state_dict()
 
 
 def test_signs_are_the_bits_of_a_code() -> None:
