@@ -25,10 +25,10 @@ KINDS: dict[str, tuple[str, Words]] = {
 }
 TITLE: Words = ("# Gallery", "# 画廊")
 INTRODUCTION: Words = (
-    "What the run of the recipe `{recipe}` paints, the likeliest code each time and without guidance, at {size} x "
+    "What the run of the recipe `{recipe}` paints, the likeliest code each time, with guidance {guidance:g}, at {size} x "
     "{size} pixels: of each kind the first in the order of the evaluation, nothing picked by hand. ✓ and ✗ are the "
     "verdicts of the judge, a classifier trained apart; the figures stand in [painting](painting.md#figures).",
-    "配方 `{recipe}` 的运行所画，每步取最可能的编码，不加引导，{size} x {size} 像素：每一类按评测的顺序取最前面的，"
+    "配方 `{recipe}` 的运行所画，每步取最可能的编码，引导 {guidance:g}，{size} x {size} 像素：每一类按评测的顺序取最前面的，"
     "未经人挑选。✓ 与 ✗ 是判定器（另行训练的分类器）的判断；数字见 [绘画](painting.md#数字)。",
 )
 SHARE: Words = ("{:.1%} of this kind are right.", "这一类中 {:.1%} 是对的。")
@@ -58,10 +58,11 @@ def page(language: int, run: Path, docs: Path) -> str:
     """The page in one language: 0 English, 1 Chinese."""
     examples = json.loads((run / "evaluate" / "examples.json").read_text(encoding="utf-8"))["paintings"]
     scores = json.loads((run / "evaluate" / "scores.json").read_text(encoding="utf-8"))
-    size = json.loads((run / "config.json").read_text(encoding="utf-8"))["corpus"]["image_size"]
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    size, guidance = config["corpus"]["image_size"], config["evaluate"]["guidance"]
     folder = docs / "images" / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [TITLE[language], "", INTRODUCTION[language].format(recipe=run.name, size=size), ""]
+    lines = [TITLE[language], "", INTRODUCTION[language].format(recipe=run.name, size=size, guidance=guidance), ""]
     for kind, (key, title) in KINDS.items():
         found = [each for each in examples if kind_of(each) == kind]
         if not found:
