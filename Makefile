@@ -5,6 +5,7 @@
 #                   environments first: runs/peers, 4 GB
 # make bench-gpu    measures the training step on the GPU of this machine, in under nine minutes
 # make wheel        builds dist/*.whl
+# make docs         builds the manual as a site, with all it needs: open build/site/index.html
 # make clean        removes what the others made, runs/ excepted
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint bench bench-gpu wheel clean setup
+.PHONY: quickstart test lint bench bench-gpu wheel docs clean setup
 
 quickstart: $(READY)
 	$(BIN)/m6 quickstart
@@ -49,6 +50,16 @@ bench-gpu: $(READY)
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# English first: it empties the folder that Chinese goes into. A link that leads nowhere is an error.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet --strict --config-file mkdocs.yml
+	$(BIN)/mkdocs build --quiet --strict --config-file mkdocs.zh.yml
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
 
 setup: $(READY)
 
