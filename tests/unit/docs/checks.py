@@ -78,7 +78,7 @@ def check_python(words: list[str]) -> None:
         _check_script(words)
         return
     name, *rest = words[1:]
-    if name in ("pip", "pytest"):
+    if name in ("pip", "pytest", "venv"):
         CHECKS[name](rest)
         return
     assert name.split(".")[0] in ("benchmarks", "m6"), f"python -m {name}"
@@ -138,7 +138,7 @@ def _check_arguments(module: ModuleType, words: list[str]) -> list[str]:
 def check_pip(words: list[str]) -> None:
     """Extras of this package are declared, its wheel has this version; names of others look like names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert words[0] == "install", words
+    assert words[0] in ("install", "download"), words
     for word in words[1:]:
         if found := re.fullmatch(r"(?:open-m6|\.)(?:\[([\w,-]+)\])?", word):
             extras = set(found[1].split(",")) if found[1] else set()
@@ -199,11 +199,23 @@ def check_sbatch(words: list[str]) -> None:
 
 
 def check_paths(words: list[str]) -> None:
-    """Files are there: in the folder in which the page is read, or in the repository."""
+    """Files are there: in the folder in which the page is read, or in the repository. Nothing is done with them."""
     for word in words:
-        if not word.startswith("-"):
+        if not re.match(r"-|\d+$", word):
             path = word.partition("::")[0]
-            assert Path(path).exists() or (ROOT / path).exists(), word
+            assert any(Path().glob(path)) or (ROOT / path).exists(), word
+
+
+def check_apt(words: list[str]) -> None:
+    """Packages of Debian have names of the right form; whether there are such is not asked."""
+    assert words[0] == "install", words
+    assert all(re.fullmatch(r"-y|[a-z0-9][a-z0-9.+-]+", word) for word in words[1:]), words
+
+
+def check_venv(words: list[str]) -> None:
+    """One folder, which is made, or of which the script is read that makes it the active one."""
+    (folder,) = words
+    assert folder.removesuffix("/bin/activate") == ".venv", folder
 
 
 def check_docker(words: list[str]) -> None:
@@ -218,6 +230,10 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "m6": check_m6,
     "make": check_make,
     "python": check_python,
+    "python3": check_python,
+    "venv": check_venv,
+    "source": check_venv,
+    ".": check_venv,
     "pip": check_pip,
     "pytest": check_paths,
     "npm": check_npm,
@@ -225,7 +241,10 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "torchrun": check_torchrun,
     "sbatch": check_sbatch,
     "examples/launch/node.sh": lambda words: check_m6(["pretrain", *words]),
-    "cat": check_paths,
+    **dict.fromkeys(("cat", "tail", "head", "ls", "du", "rm"), check_paths),
+    "apt": check_apt,
+    "apt-get": check_apt,
+    "sudo": lambda words: check(words),
     "docker": check_docker,
 }
 

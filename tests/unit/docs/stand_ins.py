@@ -7,7 +7,10 @@ page look for: the config of a run, what is done, a picture. So commands of a pa
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -37,12 +40,18 @@ from m6.recipes import quickstart
 from m6.recipes.recipe import Recipe, named
 from m6.tasks.names import SUMMARIES
 
-RUNS = {"runs/quickstart": "quickstart", "runs/tasks": "tasks", "runs/paint": "paint"}
+RUNS = {"runs/quickstart": "quickstart", "runs/mine": "quickstart", "runs/tasks": "tasks", "runs/paint": "paint"}
 """Runs that pages begin with, by their recipes; every other one is made by a command of its page."""
 ABLE = "runs/able"
 """A run that has learnt all that can be asked of one."""
 FILES = ("cat.png", "table.png", "data/hub/train.parquet")
 """Files of a reader whose kind a command looks at."""
+TRACES = {
+    "corpus": ["corpus/report.md"],
+    "pretrain": ["pretrain/metrics.jsonl"],
+    "evaluate": ["results.json", "report.html"],
+}
+"""Files of stages that commands of other programs name."""
 OWN_RECIPE = "from m6.recipes.quickstart import recipe\n"
 """What stands in a reader's recipe where the page shows none."""
 
@@ -76,10 +85,14 @@ def do_no_work(patch: pytest.MonkeyPatch) -> None:
         m6.generate.answers: dict.fromkeys(("caption", "answer", "describe", "poem"), _written),
         m6.generate.paintings: {"paint": _painted},
     }
+    if importlib.util.find_spec("m6.reproduce"):
+        stands[importlib.import_module("m6.reproduce")] = {"run": _reproduced, "check_machine": None}
+        stands[importlib.import_module("m6.cards")] = {"compare": lambda expect, folder: []}
     for module, functions in stands.items():
         for name, does in functions.items():
             patch.setattr(module, name, _instead(getattr(module, name), does))
     patch.setattr(m6.encode, "Shards", MagicMock())
+    patch.setattr(subprocess, "Popen", _refuse)
 
 
 def _instead(real: Callable[..., Any], does: Callable[..., Any] | None) -> Any:
@@ -89,6 +102,10 @@ def _instead(real: Callable[..., Any], does: Callable[..., Any] | None) -> Any:
     return stand_in
 
 
+def _refuse(*words: Any, **settings: Any) -> None:
+    raise AssertionError(f"real work begins, for which there is no stand-in: {words}")
+
+
 def _leave(folder: Path, recipe: Recipe, stages: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     recipe.write(folder / "config.json")
@@ -96,8 +113,9 @@ def _leave(folder: Path, recipe: Recipe, stages: tuple[str, ...]) -> None:
         (folder / stage).mkdir(exist_ok=True)
         (folder / stage / "done.json").write_text("{}")
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")
-    if "corpus" in stages:
-        (folder / "corpus" / "report.md").write_text("")
+    for stage, names in TRACES.items():
+        for name in names if stage in stages else ():
+            (folder / name).touch()
 
 
 def _stage(name: str, folder: Path, recipe: Recipe) -> None:
@@ -114,6 +132,10 @@ def _tasks(corpus: Path, out: Path, readable: Any = None) -> dict[str, dict[str,
     for name in SUMMARIES:
         (out / name).mkdir(parents=True, exist_ok=True)
     return {}
+
+
+def _reproduced(commands: Any, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _written(folder: Path, **given: Any) -> str:
