@@ -6,6 +6,7 @@
 # make bench-gpu    measures the training step on the GPU of this machine, in under nine minutes
 # make wheel        builds dist/*.whl
 # make release-check  what has to hold before a release, a line each
+# make docs         builds the manual as a site, with all it needs: open build/site/index.html
 # make clean        removes what the others made, runs/ excepted
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint bench bench-gpu wheel release-check clean setup
+.PHONY: quickstart test lint bench bench-gpu wheel docs release-check clean setup
 
 quickstart: $(READY)
 	$(BIN)/m6 quickstart
@@ -43,6 +44,16 @@ wheel: $(READY)
 
 release-check: $(READY)
 	$(BIN)/python -m tools.release
+
+# English first: it empties the folder that Chinese goes into. A link that leads nowhere is an error.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet --strict --config-file mkdocs.yml
+	$(BIN)/mkdocs build --quiet --strict --config-file mkdocs.zh.yml
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
 
 setup: $(READY)
 
