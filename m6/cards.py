@@ -10,7 +10,7 @@ import json
 import math
 import statistics
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeGuard
 
@@ -29,15 +29,22 @@ class InTwo(Config):
     zh: str
 
 
-class Expect(Config):
-    """A figure that has to come out. Without a value and bounds any finite number will do; without a key the file."""
+class Place(Config):
+    """Where a figure stands in a file of JSON."""
 
-    file: str | tuple[str, ...]
-    """In the folder; with ? and * if one file alone fits. Of several files one figure is taken."""
+    rows: str = ""
+    """The key of the list of which `row` tells an item; without one the file is the list."""
     row: dict[str, Value] = {}
     """Fields that tell one item of a list from the others."""
     key: str = ""
-    """Where the figure stands, with dots; * stands for every item of a list, of which one figure is taken."""
+    """With dots; * stands for every item of a list, of which one figure is taken. Without a key the file is meant."""
+
+
+class Expect(Place):
+    """A figure that has to come out. Without a value, words and bounds any finite number will do."""
+
+    file: str | tuple[str, ...]
+    """In the folder; with ? and * if one file alone fits. Of several files one figure is taken."""
     take: Literal["mean", "median"] = "mean"
     """Of several figures."""
     value: Value | None = None
@@ -47,8 +54,10 @@ class Expect(Config):
     """Tolerance as a share of the value."""
     at_least: float | None = None
     at_most: float | None = None
-    committed: str = ""
-    """The key in the committed results, if it is another there."""
+    says: str = ""
+    """Words that stand in a text."""
+    committed: Place | None = None
+    """Where it stands in the committed results, if it is elsewhere there."""
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Self:
@@ -73,6 +82,8 @@ class Expect(Config):
 
     def holds(self, found: object) -> bool:
         """Whether what was found is what was expected."""
+        if self.says:
+            return isinstance(found, str) and self.says in found
         if not _is_number(found) or not math.isfinite(found):
             return found is not None and found == self.value and type(found) is type(self.value)
         if self.value is not None:
@@ -169,7 +180,7 @@ def figure(expect: Expect, folder: Path) -> object:
         return all(_only(folder, file).stat().st_size > 0 for file in expect.files)
     found: list[Any] = []
     for file in expect.files:
-        found += lookup(_read(_only(folder, file)), expect.row, expect.key)
+        found += lookup(_read(_only(folder, file)), expect)
     if len(found) == 1:
         return found[0]
     if not all(map(_is_number, found)):
@@ -177,14 +188,15 @@ def figure(expect: Expect, folder: Path) -> object:
     return statistics.mean(found) if expect.take == "mean" else statistics.median(found)
 
 
-def lookup(data: Any, row: Mapping[str, Value], key: str) -> list[Any]:
-    """The values at a dotted key: of one item of a list where a row names it. LookupError if there are none."""
-    if row:
-        fitting = [item for item in data if all(item.get(name) == value for name, value in row.items())]
+def lookup(data: Any, place: Place) -> list[Any]:
+    """The values at a place: several where its key has a star. LookupError, with the reason, if there are none."""
+    if place.row:
+        items = (_values(data, place.rows) or [[]])[0]
+        fitting = [item for item in items if all(item.get(name) == value for name, value in place.row.items())]
         if len(fitting) != 1:
             raise LookupError(f"{len(fitting)} rows" if fitting else "no such row")
         data = fitting[0]
-    found = _values(data, key)
+    found = _values(data, place.key)
     if not found:
         raise LookupError("no such key")
     return found

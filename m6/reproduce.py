@@ -182,6 +182,8 @@ def _wanted(expect: Expect) -> tuple[str, str]:
     bounds += [f"at most {expect.at_most:g}"] if expect.at_most is not None else []
     if not expect.key:
         return "a file", ""
+    if expect.says:
+        return f"… {expect.says} …", ""
     if expect.value is None:
         return "a number", ", ".join(bounds)
     return _shown(expect.value), ", ".join([*([f"± {expect.tolerance:.3g}"] if expect.tolerance else []), *bounds])

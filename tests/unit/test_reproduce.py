@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from m6 import cards
-from m6.cards import Expect, lookup
+from m6.cards import Expect, Place, lookup
 from m6.cli import main
 from m6.config import UserError
 
@@ -138,6 +138,8 @@ def test_without_a_checkout_it_says_where_cards_are(
         ({"at_least": 1, "at_most": 2}, 2, True),
         ({"at_least": 1, "at_most": 2}, 2.1, False),
         ({"at_least": 1}, 0.9, False),
+        ({"says": "all the same"}, "16 of them, all the same", True),
+        ({"says": "all the same"}, 16, False),
         ({"value": 1.0, "absolute": 1, "at_most": 1.5}, 1.6, False),
     ],
 )
@@ -150,15 +152,18 @@ def test_a_tolerance_needs_a_number() -> None:
         Expect(file="x", key="y", value="text", absolute=0.1)
 
 
-def test_keys_name_places(tmp_path: Path) -> None:
+def test_keys_name_places() -> None:
     data = {"a.b": {"c": 1}, "a": {"b.c": 2, "d": 3}, "runs": [{"x": 4.0}, {"x": 6.0}]}
-    assert [lookup(data, {}, key) for key in ("a.b.c", "a.d", "runs.1.x", "runs.*.x")] == [[1], [3], [6.0], [4.0, 6.0]]
-    assert lookup([{"t": 1, "v": 2}, {"t": 2, "v": 3}], {"t": 2}, "v") == [3]
-    for row, key in (({}, "a.e"), ({}, "runs.2.x"), ({}, "runs.x"), ({}, "a.b.c.d")):
-        with pytest.raises(LookupError):
-            lookup(data, row, key)
-    with pytest.raises(LookupError, match="2 rows"):
-        lookup([{"t": 1}, {"t": 1}], {"t": 1}, "t")
+    for key, found in {"a.b.c": [1], "a.d": [3], "runs.1.x": [6.0], "runs.*.x": [4.0, 6.0]}.items():
+        assert lookup(data, Place(key=key)) == found
+    assert lookup([{"t": 1, "v": 2}, {"t": 2, "v": 3}], Place(row={"t": 2}, key="v")) == [3]
+    assert lookup({"all": [{"t": 1, "v": 2}]}, Place(rows="all", row={"t": 1}, key="v")) == [2]
+    for key in ("a.e", "runs.2.x", "runs.x", "a.b.c.d"):
+        with pytest.raises(LookupError, match="no such key"):
+            lookup(data, Place(key=key))
+    for rows, reason in (([{"t": 1}, {"t": 1}], "2 rows"), ([{"t": 2}], "no such row")):
+        with pytest.raises(LookupError, match=reason):
+            lookup(rows, Place(row={"t": 1}, key="t"))
 
 
 def test_one_figure_is_taken_of_several(tmp_path: Path) -> None:
