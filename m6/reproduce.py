@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple
 from m6 import cards, flags
 from m6.cards import Card, Expect, Finding
 from m6.config import UserError, nearest
-from m6.run import EndedError, duration, write_atomic
+from m6.run import EndedError, write_atomic
 from m6.show import columns
 
 ROOT = cards.CARDS.parents[1]
@@ -78,7 +78,7 @@ def reproduce(words: Sequence[str]) -> int:
     if not request.check:
         if not request.smoke:
             check_machine(card, request.out)
-            print(f"took {duration(60 * card.minutes)} on {card.hardware}; timings differ most between machines")
+            print(f"took {card.minutes:g} minutes on {card.hardware}; timings differ most between machines")
         run(told.commands, request.out)
     elif not request.out.is_dir():
         raise UserError(f"m6 reproduce: no folder {request.out} to check")
@@ -92,7 +92,7 @@ def overview() -> str:
     rows = [("card", "time", "what it makes again")]
     for name in cards.names():
         card = cards.read(name)
-        rows.append((name, duration(60 * card.minutes), card.title.en))
+        rows.append((name, f"{card.minutes:g} min", card.title.en))
     return "\n".join(columns(rows, words=True))
 
 

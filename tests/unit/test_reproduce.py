@@ -90,7 +90,7 @@ def test_smoke_has_commands_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixt
 
 def test_alone_it_lists_the_cards(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce"]) == 0
-    assert "tiny   6 s  A tiny table" in capfd.readouterr().out
+    assert "tiny  0.1 min  A tiny table" in capfd.readouterr().out
 
 
 def test_mistakes_are_one_line(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
