@@ -56,6 +56,19 @@ def test_a_card_on_the_shared_run(
     again(name, run.parent, monkeypatch, capfd)
 
 
+@pytest.mark.xdist_group("smoke")
+def test_tasks_beside_others_have_intervals(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each score of the card `task_peers` with its interval, and how much better ours is than it."""
+    test_a_card_on_the_shared_run("task_peers", run, monkeypatch, capfd)  # its commands have ended, as a rule
+    rows = json.loads((run.parent / "task-peers.json").read_text(encoding="utf-8"))
+    systems = {"m6", "m6_scratch", "m6_blind", "most_frequent", "nearest_picture", "trigram"}
+    assert {row["system"] for row in rows} == systems
+    assert all(row["low"] is None or row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert all(("better" in row) == (row["system"] != "m6") for row in rows)
+
+
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(ON_THE_RUN)))
 def test_a_card_of_its_own(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

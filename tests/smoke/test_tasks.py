@@ -16,7 +16,6 @@ from m6.cli import main
 from m6.model.weights import TensorFiles
 from tests.smoke.conftest import M6, m6
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("smoke")
 QUICK = ("--finetune.loop.num_steps", "6", "--finetune.loop.log_every", "2", "--finetune.loop.heldout_every", "0",
          "--finetune.loop.checkpoint_every", "2", "--finetune.samples", "4")  # fmt: skip
