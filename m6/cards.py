@@ -170,7 +170,7 @@ def compare(expected: Sequence[Expect], folder: Path) -> list[Finding]:
         except LookupError as error:
             findings.append(Finding(expect, str(error.args[0]), False))
         else:
-            findings.append(Finding(expect, found, expect.holds(found)))
+            findings.append(Finding(expect, found, expect.holds(found) if expect.key else bool(found)))
     return findings
 
 

@@ -178,8 +178,11 @@ def table(findings: Sequence[Finding]) -> str:
 
 def _wanted(expect: Expect) -> tuple[str, str]:
     """The expected value, and what may differ from it."""
-    bounds = [f"at least {expect.at_least:g}"] if expect.at_least is not None else []
-    bounds += [f"at most {expect.at_most:g}"] if expect.at_most is not None else []
+    low, high = expect.at_least, expect.at_most
+    bounds = [f"{low:g} to {high:g}"] if low is not None and high is not None else []
+    bounds = bounds or [
+        f"{said} {bound:g}" for said, bound in (("at least", low), ("at most", high)) if bound is not None
+    ]
     if not expect.key:
         return "a file", ""
     if expect.says:

@@ -26,6 +26,7 @@ seed = 0
 expect = [
     { file = "scores.json", key = "score", value = 0.5, absolute = 0.05 },
     { file = "scores.json", key = "score", at_most = 1.0 },
+    { file = "first" },
 ]
 
 [smoke]
@@ -63,7 +64,7 @@ def test_a_stopped_reproduction_goes_on_and_compares(tmp_path: Path, capfd: pyte
     said = capfd.readouterr().out
     assert (out / "first").read_text() == "1\n"
     assert "/first" in said.split("done before")[0]
-    assert "2 of 2 as expected" in said
+    assert "3 of 3 as expected" in said
     assert [line.split()[-1] for line in said.splitlines() if line.startswith("  score")] == ["ok", "ok"]
     assert len(json.loads((out / "reproduce.json").read_text())["commands"]) == 2
 
@@ -78,7 +79,7 @@ def test_check_runs_nothing_and_says_what_differs(tmp_path: Path, capfd: pytest.
     said = capfd.readouterr().out
     assert "± 0.05" in said
     assert "0.56  differs" in said
-    assert "1 of 2 as expected" in said
+    assert "1 of 3 as expected" in said
     assert sorted(path.name for path in out.iterdir()) == ["scores.json"]
     assert "no folder" in refused(capfd, "tiny", "--check", "--out", str(tmp_path / "nowhere"))
 
