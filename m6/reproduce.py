@@ -78,7 +78,8 @@ def reproduce(words: Sequence[str]) -> int:
     if not request.check:
         if not request.smoke:
             check_machine(card, request.out)
-            print(f"took {card.minutes:g} minutes on {card.hardware}; timings differ most between machines")
+            note = f" {' '.join(card.note.en.split())}" if card.note else ""
+            print(f"{card.minutes:g} minutes on {card.hardware}.{note}", flush=True)
         run(told.commands, request.out)
     elif not request.out.is_dir():
         raise UserError(f"m6 reproduce: no folder {request.out} to check")

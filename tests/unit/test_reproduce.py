@@ -145,7 +145,7 @@ def test_without_a_checkout_it_says_where_cards_are(
     ],
 )
 def test_what_is_near_enough(told: dict[str, object], found: object, ok: bool) -> None:
-    assert Expect(file="x", key="y", **told).holds(found) is ok  # type: ignore[arg-type]
+    assert Expect(file="x", key="y", **told).holds(found) is ok
 
 
 def test_a_tolerance_needs_a_number() -> None:
