@@ -1,8 +1,8 @@
 """A page of paintings out of an evaluated run, with its failures: python examples/gallery.py RUN docs
 
 Reads RUN/evaluate (of `m6 evaluate RUN`) and writes `en/gallery.md`, `zh/gallery.md` and `images/gallery/*.png` into
-the folder of the docs. Nothing is picked by hand: of each kind the first paintings in the order of the evaluation,
-right or wrong, and below them the first that are wrong.
+the folder, here that of the docs. Nothing is picked by hand: of each kind the first paintings in the order of the
+evaluation, right or wrong, and below them the first that are wrong.
 """
 
 import json
@@ -80,6 +80,7 @@ def page(language: int, run: Path, docs: Path) -> str:
 def main(run: Path, docs: Path) -> None:
     """Both pages."""
     for language, name in enumerate(("en", "zh")):
+        (docs / name).mkdir(parents=True, exist_ok=True)
         (docs / name / "gallery.md").write_text(page(language, run, docs), encoding="utf-8")
 
 

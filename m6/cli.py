@@ -49,6 +49,9 @@ Before any of it:
   m6 show [SIZE]            what a model is made of and what it costs
   m6 plan SIZE --gpus N     what training it on many GPUs takes
 
+Of this project itself, in a checkout:
+  m6 reproduce [CARD]       make a table or a picture of the docs again, and compare
+
   m6 VERB --help            what a verb does, and its flags
   m6 --version
 
@@ -103,6 +106,7 @@ def _verb(verb: str, words: list[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
         "quickstart": _quickstart, "generate": _generate, "export": _export, "show": _show,
         "plan": _plan, "finetune": _finetune, "tasks": _tasks, "serve": _serve,
+        "reproduce": _reproduce,
     }  # fmt: skip
     if verb == "evaluate" and _measures_a_task(words):
         return _evaluate(words)
@@ -295,6 +299,15 @@ def _plan(words: list[str]) -> int:
 
     print(HELP if _asks_help(words) else plan(words))
     return 0
+
+
+def _reproduce(words: list[str]) -> int:
+    from m6 import reproduce
+
+    if _asks_help(words):
+        print(reproduce.HELP)
+        return 0
+    return reproduce.reproduce(words)
 
 
 def _export(words: list[str]) -> int:

@@ -6,58 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks come with the repository alone")
 
-from benchmarks import dalle, gpu, scale
+from benchmarks import dalle, gpu
 from benchmarks.command import RUNS, command
-from benchmarks.corpus import PARTS
 from benchmarks.memory import peak_of
 from benchmarks.rows import Row, row, table
 from benchmarks.runners import ROOT, Runner, paired
-
-KEYS = [key for keys in PARTS.values() for key in keys]
-VERSUS = {key for key in KEYS if "_vs_" in key}
-PROMISED = {
-    "clean_vs_data_juicer",
-    "clean_vs_datatrove",
-    "minhash_mb_per_s_per_core",
-    "minhash_vs_data_juicer",
-    "minhash_vs_datatrove",
-    "minhash_recall",
-    "minhash_precision",
-    "perplexity_mb_per_s_per_core",
-    "images_vs_img2dataset",
-    "memory_at_10x",
-}
 
 
 def bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m benchmarks.corpus`, in the repository."""
     command = [sys.executable, "-m", "benchmarks.corpus", *words]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
-
-
-def test_smoke_without_peers(tmp_path: Path) -> None:
-    """Every key has a row; those beside a peer have our figure alone, and a line says which peer is missing."""
-    done = bench("--smoke", "--json", str(tmp_path / "rows.json"), M6_PEERS=str(tmp_path), M6_BENCH_DATA=str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
-    assert PROMISED <= {one["key"] for one in rows} == set(KEYS)
-    for one in rows:
-        assert set(one) == set(Row.__annotations__), one["key"]
-        assert one["ours"] is not None
-        assert one["ours"] > 0, one
-        assert one["peer"] is None, one
-        assert one["key"] == "memory_at_10x" or one["ratio"] is None, one
-        assert bool(one["peer_name"]) == (one["key"] in VERSUS), one
-        assert one["key"] in done.stdout
-    for peer in ("data-juicer", "datatrove", "img2dataset"):
-        assert f"{peer} is missing: no {tmp_path / peer}" in done.stderr
 
 
 def test_a_broken_peer_is_one_line(tmp_path: Path) -> None:
@@ -112,50 +77,6 @@ def test_the_peak_is_that_of_all_processes() -> None:
     child = f"{hold}; import time; time.sleep(0.5)"
     parent = f"{hold}; import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     assert 200e6 < peak_of([sys.executable, "-c", parent]) < 260e6
-
-
-def test_smoke_of_the_training_step_without_peers(tmp_path: Path) -> None:
-    """Every key has a row with our figure; those beside our own other ways have a ratio too."""
-    command = [sys.executable, "-m", "benchmarks.train_step", "--smoke", "--json", str(tmp_path / "rows.json")]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "M6_PEERS": str(tmp_path)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
-    beside_peer = {"mixed_vs_hf_padded", "mixed_vs_hf_packed", "moe_vs_hf_eager", "memory_vs_hf"}
-    beside_peer.add("mixed_vs_x_transformers")
-    assert {one["key"] for one in rows} == {*beside_peer, "packed_vs_padded", "moe_vs_dense"}
-    for one in rows:
-        assert one["ours"] is not None
-        assert one["ours"] > 0
-        assert (one["ratio"] is None) == (one["key"] in beside_peer), one
-        assert one["command"] == f"python -m benchmarks.train_step --only {one['key']} --precision float32"
-    for peer in ("transformers", "x-transformers"):
-        assert f"benchmarks: {peer} is missing: no {tmp_path / peer}" in done.stderr
-
-
-def test_smoke_of_captions(tmp_path: Path) -> None:
-    """A row beside transformers, if that is there, and the captions are the same."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.generate",
-        "--smoke",
-        "--only",
-        "beam5_vs_hf",
-        "--json",
-        str(tmp_path / "rows.json"),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
-    assert [one["key"] for one in rows] == ["beam5_vs_hf"]
-    beside = find_spec("transformers") is not None
-    for one in rows:
-        assert one["ours"] is not None
-        assert one["ours"] > 0
-        assert (one["ratio"] is not None) == beside
-        assert not beside or "8 the same" in one["note"]
 
 
 def test_captions_need_a_run(tmp_path: Path) -> None:
@@ -249,69 +170,6 @@ def test_what_could_not_be_written_is_not_measured(
     assert not measured
 
 
-def test_smoke_of_scale(tmp_path: Path) -> None:
-    """Every key has a row, and what is counted is what is planned also where it is small."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--smoke", "--json", str(tmp_path / "rows.json")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
-    assert set(rows) == {key for keys in scale.PARTS.values() for key in keys}
-    assert rows["dry_run_volume_error"]["ratio"] <= 0.02
-    assert rows["plan_memory_error"]["ratio"] <= 0.1
-    assert all(one["ratio"] >= 0 for one in rows.values())
-
-
-def test_smoke_of_painting(tmp_path: Path) -> None:
-    """Sparse attention takes less memory already where pictures are small; the plain loop is a peer without an
-    environment of its own."""
-    keys = ["sparse_decode_speedup", "sparse_train_speedup", "sparse_cache_memory", "guided16_vs_naive"]
-    command = [sys.executable, "-m", "benchmarks.text_to_image", "--smoke", "--only", *keys]
-    done = subprocess.run([*command, "--json", str(tmp_path / "rows.json")], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
-    assert set(rows) == set(keys)
-    assert rows["sparse_cache_memory"]["ratio"] < 0.6
-    for key, one in rows.items():
-        assert one["ours"] > 0
-        assert one["peer"] > 0
-        assert one["ratio"] > 0
-        assert one["command"] == f"python -m benchmarks.text_to_image --only {key}"
-
-
-def test_smoke_of_the_image_tokenizer_without_peers(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.vqgan", "--smoke", "--json", str(tmp_path / "rows.json")]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "M6_PEERS": str(tmp_path)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    rows: list[Row] = json.loads((tmp_path / "rows.json").read_text())
-    assert {one["key"] for one in rows} == {"encode_vs_diffusers", "decode_vs_diffusers", "psnr_vs_diffusers"}
-    assert all(one["ours"] and one["ours"] > 0 and one["ratio"] is None for one in rows)
-    assert f"diffusers is missing: no {tmp_path / 'diffusers'}" in done.stderr
-
-
-@pytest.mark.xdist_group("smoke")
-def test_smoke_of_painting_beside_dalle_without_it(run: Path, tmp_path: Path) -> None:
-    """A few updates and paintings of ours; the row beside the missing peer has no ratio, and a line says why."""
-    command = [sys.executable, "-m", "benchmarks.dalle", "--smoke", "--run", str(run)]
-    done = subprocess.run(
-        [*command, "--json", str(tmp_path / "rows.json")],
-        cwd=ROOT,
-        env={**os.environ, "M6_PEERS": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
-    assert set(rows) == {"bits_vs_dalle", "paint_right_vs_dalle", "train_codes_vs_dalle", "paint_vs_dalle"}
-    assert all(one["peer"] is None and one["ratio"] is None for one in rows.values())
-    assert 0 < rows["bits_vs_dalle"]["ours"] < 12  # the codes of this run are few, of 1,000 by chance it were 10
-    assert 0 <= rows["paint_right_vs_dalle"]["ours"] <= 1
-    assert rows["train_codes_vs_dalle"]["ours"] > 0
-    assert rows["paint_vs_dalle"]["ours"] > 0
-    assert f"dalle-pytorch is missing: no {tmp_path / 'dalle-pytorch'}" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -324,22 +182,6 @@ def test_painting_beside_dalle_needs_time_and_codes(
 ) -> None:
     assert dalle.main(words) == 2
     assert capsys.readouterr().err == line + "\n"
-
-
-def test_smoke_of_serving(tmp_path: Path) -> None:
-    """A small run is served, asked one by one, at once, and long: good ones are answered as alone."""
-    keys = ["concurrent16_vs_serial", "soak_memory_growth"]
-    command = [sys.executable, "-m", "benchmarks.serve", "--smoke", "--only", *keys]
-    done = subprocess.run([*command, "--json", str(tmp_path / "rows.json")], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows: dict[str, Row] = {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}
-    assert list(rows) == keys
-    one_by_one = rows["concurrent16_vs_serial"]
-    assert one_by_one["ratio"] is not None
-    assert one_by_one["ratio"] > 0
-    assert "16 of 16 answers the same" in one_by_one["note"]
-    assert "90 good ones as alone, 5 malformed ones refused" in rows["soak_memory_growth"]["note"]
-    assert all("has died" not in one["note"] for one in rows.values())
 
 
 def test_serving_needs_a_run(tmp_path: Path) -> None:

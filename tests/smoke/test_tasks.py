@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from m6.cli import main
 from m6.model.weights import TensorFiles
 from tests.smoke.conftest import M6, m6
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("smoke")
 QUICK = ("--finetune.loop.num_steps", "6", "--finetune.loop.log_every", "2", "--finetune.loop.heldout_every", "0",
          "--finetune.loop.checkpoint_every", "2", "--finetune.samples", "4")  # fmt: skip
@@ -105,22 +102,6 @@ def test_a_killed_finetuning_goes_on_to_the_same_weights(run: Path, data: Path, 
     ours, theirs = (TensorFiles(each / "finetune" / "step-00000006" / "model").read() for each in (broken, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
-
-
-def test_a_task_is_measured_beside_baselines(run: Path, data: Path, tmp_path: Path) -> None:
-    """Rows of every system with the same scores, and how much better ours is; without what is not installed."""
-    words = ("--run", run, "--data", data, "--only", "captioning", "--smoke")
-    out = ("--work", tmp_path / "work", "--json", tmp_path / "rows.json")
-    command = [sys.executable, "-m", "benchmarks.tasks", *map(str, (*words, *out))]
-    environment = {**os.environ, "M6_PEERS": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
-    assert {row["system"] for row in rows} == {
-        "m6", "m6_scratch", "m6_blind", "most_frequent", "nearest_picture", "trigram"
-    }  # fmt: skip
-    assert all(row["low"] is None or row["low"] <= row["value"] <= row["high"] for row in rows)
-    assert all(("better" in row) == (row["system"] != "m6") for row in rows)
 
 
 def test_mistakes_are_one_line(run: Path, data: Path, finetuned: Path, tmp_path: Path, capsys: Said) -> None:

@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
     {"generate", "tasks", "interop"},
     {"train", "serve"},
     {
+        "cards",
         "cli",
         "corpus_files",
         "encode",
@@ -34,6 +35,7 @@ FLOORS: list[set[str]] = [
         "plan_page",
         "quickstart",
         "recipes",
+        "reproduce",
         "serve_flags",
     }
     | {"show", "task_files", "stages", "__init__", "__main__"},
@@ -153,7 +155,20 @@ def test_first_help_page_loads_almost_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "corpus", "tokenizer", "vqgan", "pretrain", "evaluate", "generate", "export", "show", "plan"]
+    "verb",
+    [
+        "quickstart",
+        "corpus",
+        "tokenizer",
+        "vqgan",
+        "pretrain",
+        "evaluate",
+        "generate",
+        "export",
+        "show",
+        "plan",
+        "reproduce",
+    ],
 )
 def test_help_of_a_verb_loads_no_torch(verb: str) -> None:
     loaded = loaded_after(f"from m6.cli import main; assert main(['{verb}', '--help']) == 0")
