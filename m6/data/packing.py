@@ -6,6 +6,7 @@ the row with least room that still fits. What `m6.model.masks` needs (sample, br
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -55,13 +56,13 @@ class Batch:
 
 
 class Run:
-    """One sample, flattened: parallel lists, one entry a token."""
+    """One sample, flattened: parallel lists, one entry a token; `places` gives the positions."""
 
     def __init__(self, vocabulary: Vocabulary, patch_grid: PatchGrid) -> None:
         self.vocabulary = vocabulary
         self.patch_grid = patch_grid
         self.ids: list[int] = []
-        self.position: list[tuple[int, int, int]] = []
+        self._places = [line(0, 0)]
         self.branch: list[int] = []
         self.causal: list[bool] = []
         self.labels: list[int] = []
@@ -70,9 +71,14 @@ class Run:
         self.pictures: list[tuple[np.ndarray, range]] = []
         """Pixels, and the places of their patches in the run."""
 
-    def _add(self, ids: list[int], places: list[tuple[int, int, int]], branch: int, labels: list[int] | None) -> None:
+    @property
+    def places(self) -> np.ndarray:
+        """[N, 3] int32: order, row, column of each token."""
+        return np.concatenate(self._places)
+
+    def _add(self, ids: list[int], places: np.ndarray, branch: int, labels: list[int] | None) -> None:
         self.ids += ids
-        self.position += places
+        self._places.append(places)
         self.branch += [branch] * len(ids)
         self.causal += [labels is not None] * len(ids)
         self.labels += labels if labels is not None else [NO_LABEL] * len(ids)
@@ -80,7 +86,7 @@ class Run:
     def add_prefix(self, segment: Segment, order: int, branch: int) -> int:
         """Adds a segment that is read; returns the order that follows it."""
         if isinstance(segment, Text):
-            self._add(list(segment.ids), [(order + i, 0, 0) for i in range(len(segment.ids))], branch, None)
+            self._add(list(segment.ids), line(order, len(segment.ids)), branch, None)
             return order + len(segment.ids)
         if isinstance(segment, Codes):
             self._add(*self._codes(segment, order), branch, None)
@@ -97,22 +103,34 @@ class Run:
         """Adds a segment that is written: it starts with a marker, and each token is the label of the one before."""
         if isinstance(target, Text):
             labels = [*target.ids, END]
-            places = [(order + i, 0, 0) for i in range(len(labels))]
-            self._add([TEXT, *target.ids], places, branch, labels)
+            self._add([TEXT, *target.ids], line(order, len(labels)), branch, labels)
         else:
             labels, places = self._codes(target, order)  # each token stands at the cell that it predicts
             self._add([IMAGE, *labels[:-1]], places, branch, labels)
 
-    def _codes(self, segment: Codes, order: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+    def _codes(self, segment: Codes, order: int) -> tuple[list[int], np.ndarray]:
         """Ids and positions of the cells that are there."""
-        cells = zip(segment.grid.flat, plane(order, *segment.grid.shape), strict=True)
-        shown = [(self.vocabulary.code_id(int(code)), place) for code, place in cells if code != HIDDEN]
-        return [code for code, _ in shown], [place for _, place in shown]
+        codes = segment.grid.reshape(-1)
+        shown = codes != HIDDEN
+        places = plane(order, segment.grid.shape[0], segment.grid.shape[1])
+        return [self.vocabulary.code_id(code) for code in codes[shown].tolist()], places[shown]
 
 
-def plane(order: int, rows: int, columns: int) -> list[tuple[int, int, int]]:
-    """Positions of a picture in reading order; rows and columns count from 1, since text lies at 0."""
-    return [(order, row, column) for row in range(1, rows + 1) for column in range(1, columns + 1)]
+def line(order: int, count: int) -> np.ndarray:
+    """Positions [count, 3] int32 of a text."""
+    places = np.zeros((count, 3), np.int32)
+    places[:, 0] = range(order, order + count)
+    return places
+
+
+def plane(order: int, rows: int, columns: int) -> np.ndarray:
+    """Positions [rows * columns, 3] int32 of a picture in reading order; rows and columns count from 1, since text lies
+    at 0."""
+    places = np.empty((rows, columns, 3), np.int32)
+    places[..., 0] = order
+    places[..., 1] = np.arange(1, rows + 1)[:, None]
+    places[..., 2] = np.arange(1, columns + 1)
+    return places.reshape(-1, 3)
 
 
 def group_pictures(pictures: Sequence[tuple[np.ndarray, range]]) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -150,16 +168,16 @@ def flatten(sample: Sample, vocabulary: Vocabulary, patch_grid: PatchGrid) -> Ru
 def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     """Best fit, longest first: which samples stand in which row. A longer sample gets a row of its own length."""
     rows: list[list[int]] = []
-    room: list[int] = []
+    room: list[tuple[int, int]] = []  # what is left in a row, and which row, in order
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        fitting = [row for row in range(len(rows)) if room[row] >= lengths[index]]
-        if fitting:
-            row = min(fitting, key=lambda r: (room[r], r))
+        fitting = bisect_left(room, (lengths[index], 0))
+        if fitting < len(room):
+            left, row = room.pop(fitting)
             rows[row].append(index)
-            room[row] -= lengths[index]
         else:
+            left, row = row_length, len(rows)
             rows.append([index])
-            room.append(row_length - lengths[index])
+        insort(room, (left - lengths[index], row))
     return rows
 
 
@@ -188,6 +206,7 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
     rows = choose_rows(lengths, row_length)
     length = common_length(lengths, rows, row_length)
     objectives = tuple(sorted({name for run in runs for name in run.objective if name}))
+    number_of = {"": 0} | {name: number for number, name in enumerate(objectives)}
     shape = (len(rows), length)
     ids = np.full(shape, PAD, np.int64)
     position = np.zeros((*shape, 3), np.int32)
@@ -205,13 +224,13 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
             run = runs[index]
             span = slice(start, start + len(run.ids))
             ids[r, span] = run.ids
-            position[r, span] = run.position
+            position[r, span] = run.places
             sample_of[r, span] = number
             branch[r, span] = run.branch
             causal[r, span] = run.causal
             labels[r, span] = run.labels
             weights[r, span] = run.weights
-            objective[r, span] = [objectives.index(name) if name else 0 for name in run.objective]
+            objective[r, span] = [number_of[name] for name in run.objective]
             key_of[r, span] = index
             offset = r * length + start
             pictures += [(pixels, range(p.start + offset, p.stop + offset)) for pixels, p in run.pictures]

@@ -67,7 +67,7 @@ class Prefill:
             pad = length - len(run.ids)
             self.visible[row, ..., :pad] = False
             ids[row, pad:] = torch.tensor(run.ids, dtype=torch.long)
-            position[row, pad:] = torch.tensor(run.position, dtype=torch.int).view(-1, 3)
+            position[row, pad:] = torch.from_numpy(run.places)
             branch[row, pad:] = torch.tensor(run.branch, dtype=torch.int)
             offset = row * length + pad
             pictures += [(pixels, range(at.start + offset, at.stop + offset)) for pixels, at in run.pictures]
