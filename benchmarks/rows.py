@@ -33,6 +33,7 @@ class Row(TypedDict):
     hardware: str
     date: str
     note: str
+    points: list[list[float]]  # [size, seconds] of a curve that `ours` is the exponent of; else empty
 
 
 def row(
@@ -46,6 +47,7 @@ def row(
     note: str = "",
     module: str = "corpus",
     on: str = "",
+    points: Sequence[Sequence[float]] = (),
 ) -> Row:
     """The row of a key, from the figures of each run.
 
@@ -68,6 +70,7 @@ def row(
         hardware=on or hardware(),
         date=datetime.date.today().isoformat(),
         note=note,
+        points=[[_rounded(value) for value in point] for point in points],
     )
 
 

@@ -23,6 +23,8 @@ DALLE = (
     "--no-deps", "dalle-pytorch==1.6.6", "rotary-embedding-torch==0.2.3", "axial-positional-embedding==0.2.1",
     "einops==0.8.2", "numpy",
 )  # fmt: skip
+# What decodes pictures and encodes texts, at our versions: the same work takes as long on all sides.
+READING = ("pillow==13.0.0", "tokenizers==0.23.3")
 # Each list is a call of pip. torch comes first and alone: of this very version there is a build for the processor
 # alone, and a range would bring gigabytes of CUDA packages along.
 PACKAGES = {
@@ -30,8 +32,10 @@ PACKAGES = {
     "data-juicer": (("torch==2.13.0",), ("py-data-juicer==1.6.1", "selectolax", "ftfy", "emoji")),
     "datatrove": (("datatrove[io,processing]==0.10.1", "lxml_html_clean"),),
     "diffusers": (("torch==2.13.0",), ("diffusers==0.42.1", "transformers==5.23.0")),
+    "hf-datasets": (("torch==2.13.0",), ("datasets==5.2.0", *READING)),
     "img2dataset": (("img2dataset==1.47.0",),),
     "transformers": (("torch==2.13.0",), ("transformers==5.23.0",)),
+    "webdataset": (("torch==2.13.0",), ("webdataset==1.0.2", *READING)),
 }
 READY = ".ready"
 
