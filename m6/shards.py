@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -167,7 +168,7 @@ class Shards:
         found: list[dict[str, Any]] = [{}] * len(indices)
         for number, those in places.items():
             start = self._ends[number] - self.files[number].rows
-            taken = self._table(number).take([indices[place] - start for place in those]).to_pylist()
+            taken = self._table(number).take(np.array([indices[place] - start for place in those])).to_pylist()
             for place, row in zip(those, taken, strict=True):
                 found[place] = row
         return found
