@@ -1,7 +1,7 @@
 """Makes the peers' environments: python -m benchmarks.peers.setup [--into FOLDER] [--only PEER ...]
 
 Each is a virtual environment of its own, for they do not agree on the versions of what they need; together they take
-about 5 GB. One that is whole is left as it is.
+about 7 GB. One that is whole is left as it is.
 """
 
 from __future__ import annotations

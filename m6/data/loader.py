@@ -137,9 +137,9 @@ def _received(sent: Any) -> Any:
     """It again."""
     if not isinstance(sent, dict):
         return sent
-    return Batch(
-        **{name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in sent.items()}
-    )
+    small = {name: torch.from_numpy(value) for name, value in sent.items() if isinstance(value, np.ndarray)}
+    values: dict[str, Any] = sent | small
+    return Batch(**values)
 
 
 def _outlive_sigterm(_: int) -> None:
