@@ -97,7 +97,7 @@ def naive(asked: Asked) -> np.ndarray:
             mask = build_mask(batch.sample[:, seen], batch.branch[:, seen], batch.causal[:, seen])
             hidden = engine.model(batch.ids[:, seen], batch.position[:, seen], mask)[:, -1]
             halves.append(engine.code_logits(hidden))
-        painted[:, place] = choose(guide(*halves, asked.guidance), sampling, draws).numpy()
+        painted[:, place] = choose(guide(halves[0], halves[1], asked.guidance), sampling, draws).numpy()
     return painted.reshape(count, asked.side, asked.side)
 
 

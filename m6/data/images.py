@@ -57,7 +57,7 @@ def decode_image(encoded: bytes) -> np.ndarray:
             picture = picture.convert("RGBA")
             ground = PillowImage.new("RGBA", picture.size, "white")
             picture = PillowImage.alpha_composite(ground, picture)
-        return np.asarray(picture.convert("RGB"))
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def jittered(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

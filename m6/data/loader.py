@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -27,6 +28,9 @@ from m6.tokenizer.vocabulary import Vocabulary
 
 B = TypeVar("B")
 
+BY_VALUE = 2**18
+"""Bytes of a tensor up to which a worker sends its values. Larger ones are shared in memory, which takes so long to
+arrange for each that a dozen small ones would cost more than to make them."""
 LONGEST_STEP = 120
 """Seconds that a worker lives on after SIGTERM."""
 
@@ -90,7 +94,7 @@ def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Itera
         sampler=range(start, stop),
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
-        collate_fn=_as_it_is,
+        collate_fn=_sent if num_workers else _as_it_is,
         worker_init_fn=_outlive_sigterm,
     )
     others = multiprocessing.active_children()
@@ -98,7 +102,7 @@ def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Itera
     try:
         begun = _begun(loader)
         workers += [child for child in multiprocessing.active_children() if child not in others]
-        yield from begun
+        yield from map(_received, begun)
     except UserError as error:
         if not num_workers:
             raise
@@ -118,6 +122,24 @@ def batches(steps: Dataset[B], start: int, stop: int, num_workers: int) -> Itera
 
 def _as_it_is(batch: B) -> B:
     return batch
+
+
+def _sent(batch: B) -> B | dict[str, Any]:
+    """A batch on its way out of a worker."""
+    if not isinstance(batch, Batch):
+        return batch
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    small = {name: value for name, value in values.items() if isinstance(value, Tensor) and value.nbytes <= BY_VALUE}
+    return values | {name: value.numpy() for name, value in small.items()}
+
+
+def _received(sent: Any) -> Any:
+    """It again."""
+    if not isinstance(sent, dict):
+        return sent
+    small = {name: torch.from_numpy(value) for name, value in sent.items() if isinstance(value, np.ndarray)}
+    values: dict[str, Any] = sent | small
+    return Batch(**values)
 
 
 def _outlive_sigterm(_: int) -> None:

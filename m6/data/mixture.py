@@ -156,17 +156,31 @@ class Mixture:
         used, each of which has left its place to the next of its line."""
         made: list[Sample] = []
         skipped: list[Skipped] = []
-        for number, index in self.drawn(step)[part::parts]:
-            samples, bad = first_usable(partial(self._make, number, index))
+        drawn = self.drawn(step)[part::parts]
+        ahead = self._documents([self._row(number, index) for number, index in drawn])
+        for number, index in drawn:
+            samples, bad = first_usable(partial(self._make, number, index, ahead))
             made += samples or []
             skipped += bad
         return made, skipped
 
-    def _make(self, number: int, index: int, attempt: int) -> list[Sample]:
-        entry, rows = self.config.mixture[number], self._rows[number]
+    def _row(self, number: int, index: int, attempt: int = 0) -> int:
+        rows = self._rows[number]
         epoch, place = divmod(index, len(rows))
-        row = rows[shuffled((place + attempt) % len(rows), len(rows), hash((self.seed, number, epoch)))]
-        document = self.document(row)
+        return rows[shuffled((place + attempt) % len(rows), len(rows), hash((self.seed, number, epoch)))]
+
+    def _documents(self, rows: list[int]) -> dict[int, Document]:
+        """By row, read at once, which is several times as fast; none if one of them cannot be read, for `document` then
+        tells which."""
+        try:
+            return dict(zip(rows, map(from_row, self._shards.rows(rows)), strict=True))
+        except Exception:
+            return {}
+
+    def _make(self, number: int, index: int, ahead: dict[int, Document], attempt: int) -> list[Sample]:
+        entry = self.config.mixture[number]
+        row = self._row(number, index, attempt)
+        document = ahead[row] if row in ahead else self.document(row)
         rng = np.random.default_rng((self.seed, number, index, attempt) if attempt else (self.seed, number, index))
         key = _key(document)
         seeing: list[Branch] = []

@@ -6,6 +6,7 @@ the row with least room that still fits. What `m6.model.masks` needs (sample, br
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m6.data.sample import HIDDEN, Codes, Sample, Segment, Text
+from m6.data.sample import HIDDEN, Branch, Codes, Sample, Segment, Text
 from m6.data.unusable import Skipped
 from m6.tokenizer.vocabulary import END, IMAGE, PAD, TEXT, Vocabulary
 
@@ -54,65 +55,84 @@ class Batch:
         return int((self.sample >= 0).sum())
 
 
+@dataclass(frozen=True)
+class Part:
+    """A segment of a sample, flattened: N tokens."""
+
+    ids: np.ndarray  # [N] int64
+    places: np.ndarray  # [N, 3] int32: order, row, column
+    branch: int
+    labels: np.ndarray | None = None  # [N] int64, of a target
+    objective: str = ""
+    weight: float = 0.0
+
+
 class Run:
-    """One sample, flattened: parallel lists, one entry a token."""
+    """One sample, flattened, part after part."""
 
     def __init__(self, vocabulary: Vocabulary, patch_grid: PatchGrid) -> None:
         self.vocabulary = vocabulary
         self.patch_grid = patch_grid
-        self.ids: list[int] = []
-        self.position: list[tuple[int, int, int]] = []
-        self.branch: list[int] = []
-        self.causal: list[bool] = []
-        self.labels: list[int] = []
-        self.weights: list[float] = []
-        self.objective: list[str] = []
+        self.length = 0
+        self.parts: list[Part] = []
         self.pictures: list[tuple[np.ndarray, range]] = []
         """Pixels, and the places of their patches in the run."""
 
-    def _add(self, ids: list[int], places: list[tuple[int, int, int]], branch: int, labels: list[int] | None) -> None:
-        self.ids += ids
-        self.position += places
-        self.branch += [branch] * len(ids)
-        self.causal += [labels is not None] * len(ids)
-        self.labels += labels if labels is not None else [NO_LABEL] * len(ids)
+    def _add(self, part: Part) -> None:
+        self.parts.append(part)
+        self.length += len(part.ids)
 
     def add_prefix(self, segment: Segment, order: int, branch: int) -> int:
         """Adds a segment that is read; returns the order that follows it."""
         if isinstance(segment, Text):
-            self._add(list(segment.ids), [(order + i, 0, 0) for i in range(len(segment.ids))], branch, None)
-            return order + len(segment.ids)
+            count = len(segment.ids)
+            self._add(Part(np.array(segment.ids, np.int64), line(order, count), branch))
+            return order + count
         if isinstance(segment, Codes):
-            self._add(*self._codes(segment, order), branch, None)
+            self._add(Part(*self._codes(segment, order), branch))
             return order + 1
         height, width = segment.pixels.shape[:2]
         grid = self.patch_grid
         rows, columns = (height // grid, width // grid) if isinstance(grid, int) else grid(height, width)
-        start, count = len(self.ids), rows * columns
-        self.pictures.append((segment.pixels, range(start, start + count)))
-        self._add([PAD] * count, plane(order, rows, columns), branch, None)
+        count = rows * columns
+        self.pictures.append((segment.pixels, range(self.length, self.length + count)))
+        self._add(Part(np.full(count, PAD, np.int64), plane(order, rows, columns), branch))
         return order + 1
 
-    def add_target(self, target: Text | Codes, order: int, branch: int) -> None:
-        """Adds a segment that is written: it starts with a marker, and each token is the label of the one before."""
-        if isinstance(target, Text):
-            labels = [*target.ids, END]
-            places = [(order + i, 0, 0) for i in range(len(labels))]
-            self._add([TEXT, *target.ids], places, branch, labels)
+    def add_target(self, branch: Branch, order: int, number: int) -> None:
+        """Adds what branch `number` writes: it starts with a marker, and each token is the label of the one before."""
+        if isinstance(branch.target, Text):
+            labels = np.array([*branch.target.ids, END], np.int64)
+            start, places = TEXT, line(order, len(labels))
         else:
-            labels, places = self._codes(target, order)  # each token stands at the cell that it predicts
-            self._add([IMAGE, *labels[:-1]], places, branch, labels)
+            labels, places = self._codes(branch.target, order)  # each token stands at the cell that it predicts
+            start = IMAGE
+        ids = np.concatenate([[start], labels[:-1]])
+        self._add(Part(ids, places, number, labels, branch.objective, branch.weight))
 
-    def _codes(self, segment: Codes, order: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+    def _codes(self, segment: Codes, order: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and positions of the cells that are there."""
-        cells = zip(segment.grid.flat, plane(order, *segment.grid.shape), strict=True)
-        shown = [(self.vocabulary.code_id(int(code)), place) for code, place in cells if code != HIDDEN]
-        return [code for code, _ in shown], [place for _, place in shown]
+        codes = segment.grid.reshape(-1)
+        shown = codes != HIDDEN
+        places = plane(order, segment.grid.shape[0], segment.grid.shape[1])
+        return self.vocabulary.code_ids(codes[shown]), places[shown]
 
 
-def plane(order: int, rows: int, columns: int) -> list[tuple[int, int, int]]:
-    """Positions of a picture in reading order; rows and columns count from 1, since text lies at 0."""
-    return [(order, row, column) for row in range(1, rows + 1) for column in range(1, columns + 1)]
+def line(order: int, count: int) -> np.ndarray:
+    """Positions [count, 3] int32 of a text."""
+    places = np.zeros((count, 3), np.int32)
+    places[:, 0] = range(order, order + count)
+    return places
+
+
+def plane(order: int, rows: int, columns: int) -> np.ndarray:
+    """Positions [rows * columns, 3] int32 of a picture in reading order; rows and columns count from 1, since text lies
+    at 0."""
+    places = np.empty((rows, columns, 3), np.int32)
+    places[..., 0] = order
+    places[..., 1] = np.arange(1, rows + 1)[:, None]
+    places[..., 2] = np.arange(1, columns + 1)
+    return places.reshape(-1, 3)
 
 
 def group_pictures(pictures: Sequence[tuple[np.ndarray, range]]) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -121,8 +141,8 @@ def group_pictures(pictures: Sequence[tuple[np.ndarray, range]]) -> tuple[tuple[
     for pixels, places in pictures:
         groups.setdefault(pixels.shape, []).append((pixels, places))
     stacked = tuple(torch.from_numpy(np.stack([pixels for pixels, _ in group])) for group in groups.values())
-    all_places = [place for group in groups.values() for _, span in group for place in span]
-    return stacked, torch.tensor(all_places, dtype=torch.int64)
+    spans = [torch.arange(span.start, span.stop) for group in groups.values() for _, span in group]
+    return stacked, torch.cat(spans) if spans else torch.zeros(0, dtype=torch.int64)
 
 
 def flatten(sample: Sample, vocabulary: Vocabulary, patch_grid: PatchGrid) -> Run:
@@ -131,35 +151,29 @@ def flatten(sample: Sample, vocabulary: Vocabulary, patch_grid: PatchGrid) -> Ru
     order = 0
     for segment in sample.prefix:
         order = run.add_prefix(segment, order, branch=0)
+    if sample.prefix and not run.length:
+        raise AssertionError("a shared prefix must hold at least one token")
     for number, branch in enumerate(sample.branches, start=1):
-        start, place = len(run.ids), order
+        place = order
         for segment in branch.prefix:
             place = run.add_prefix(segment, place, number)
-        run.add_target(branch.target, place, number)
-        added = len(run.ids) - start
-        run.weights += [branch.weight] * added
-        run.objective += [branch.objective] * added
-        if sample.prefix and start == 0:
-            raise AssertionError("a shared prefix must hold at least one token")
-    shared = len(run.ids) - len(run.weights)
-    run.weights = [0.0] * shared + run.weights
-    run.objective = [""] * shared + run.objective
+        run.add_target(branch, place, number)
     return run
 
 
 def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     """Best fit, longest first: which samples stand in which row. A longer sample gets a row of its own length."""
     rows: list[list[int]] = []
-    room: list[int] = []
+    room: list[tuple[int, int]] = []  # what is left in a row, and which row, in order
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        fitting = [row for row in range(len(rows)) if room[row] >= lengths[index]]
-        if fitting:
-            row = min(fitting, key=lambda r: (room[r], r))
+        fitting = bisect_left(room, (lengths[index], 0))
+        if fitting < len(room):
+            left, row = room.pop(fitting)
             rows[row].append(index)
-            room[row] -= lengths[index]
         else:
+            left, row = row_length, len(rows)
             rows.append([index])
-            room.append(row_length - lengths[index])
+        insort(room, (left - lengths[index], row))
     return rows
 
 
@@ -184,10 +198,11 @@ def common_length(lengths: Sequence[int], rows: list[list[int]], row_length: int
 def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGrid, row_length: int) -> Batch:
     """Samples to a Batch. Rows are as long as the fullest of them needs; `row_length` = 0 gives each sample a row."""
     runs = [flatten(sample, vocabulary, patch_grid) for sample in samples]
-    lengths = [len(run.ids) for run in runs]
+    lengths = [run.length for run in runs]
     rows = choose_rows(lengths, row_length)
     length = common_length(lengths, rows, row_length)
-    objectives = tuple(sorted({name for run in runs for name in run.objective if name}))
+    objectives = tuple(sorted({part.objective for run in runs for part in run.parts if part.objective}))
+    number_of = {name: number for number, name in enumerate(objectives)}
     shape = (len(rows), length)
     ids = np.full(shape, PAD, np.int64)
     position = np.zeros((*shape, 3), np.int32)
@@ -203,19 +218,21 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
         start = 0
         for number, index in enumerate(row):
             run = runs[index]
-            span = slice(start, start + len(run.ids))
-            ids[r, span] = run.ids
-            position[r, span] = run.position
-            sample_of[r, span] = number
-            branch[r, span] = run.branch
-            causal[r, span] = run.causal
-            labels[r, span] = run.labels
-            weights[r, span] = run.weights
-            objective[r, span] = [objectives.index(name) if name else 0 for name in run.objective]
-            key_of[r, span] = index
+            sample_of[r, start : start + run.length] = number
             offset = r * length + start
             pictures += [(pixels, range(p.start + offset, p.stop + offset)) for pixels, p in run.pictures]
-            start += len(run.ids)
+            for part in run.parts:
+                span = slice(start, start + len(part.ids))
+                ids[r, span] = part.ids
+                position[r, span] = part.places
+                branch[r, span] = part.branch
+                if part.labels is not None:
+                    causal[r, span] = True
+                    labels[r, span] = part.labels
+                    weights[r, span] = part.weight
+                    objective[r, span] = number_of[part.objective]
+                    key_of[r, span] = index
+                start = span.stop
     groups, patch_at = group_pictures(pictures)
     label_at = np.flatnonzero(labels.reshape(-1) != NO_LABEL)
 

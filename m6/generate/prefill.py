@@ -52,9 +52,9 @@ class Prefill:
             orders.append(order)
         self.order = torch.tensor(orders)
         """Where the target of each row starts."""
-        rows, length = len(runs), max(len(run.ids) for run in runs)
+        rows, length = len(runs), max(run.length for run in runs)
         self.length = length
-        self.padded = any(len(run.ids) < length for run in runs)
+        self.padded = any(run.length < length for run in runs)
         self.visible = torch.ones(rows, 1, 1, length + room, dtype=torch.bool, device=engine.device)
         self.caches: list[Cache] = self.model.make_caches(rows, length + room, bool(painted))
         self.cells = torch.zeros(0, 2, dtype=torch.int64)
@@ -64,11 +64,14 @@ class Prefill:
         branch = torch.zeros(rows, length, dtype=torch.int)
         pictures = []
         for row, run in enumerate(runs):
-            pad = length - len(run.ids)
+            pad = start = length - run.length
             self.visible[row, ..., :pad] = False
-            ids[row, pad:] = torch.tensor(run.ids, dtype=torch.long)
-            position[row, pad:] = torch.tensor(run.position, dtype=torch.int).view(-1, 3)
-            branch[row, pad:] = torch.tensor(run.branch, dtype=torch.int)
+            for part in run.parts:
+                span = slice(start, start + len(part.ids))
+                ids[row, span] = torch.from_numpy(part.ids)
+                position[row, span] = torch.from_numpy(part.places)
+                branch[row, span] = part.branch
+                start = span.stop
             offset = row * length + pad
             pictures += [(pixels, range(at.start + offset, at.stop + offset)) for pixels, at in run.pictures]
         if length:

@@ -7,6 +7,10 @@ One table of ids serves text and pictures: `[0, text_size)` are the text entries
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # help pages need none
+    import numpy as np
 
 SPECIALS = (
     "<pad>",  # fills a row; never seen, never a target
@@ -30,6 +34,6 @@ class Vocabulary:
     def size(self) -> int:
         return self.text_size + self.num_codes
 
-    def code_id(self, code: int) -> int:
-        """The id of image code `code` (0 to num_codes - 1)."""
-        return self.text_size + code
+    def code_ids(self, codes: np.ndarray) -> np.ndarray:
+        """The ids of image codes (0 to num_codes - 1), int64 of the same shape."""
+        return codes.astype("int64") + self.text_size

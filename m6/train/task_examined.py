@@ -132,7 +132,7 @@ class Examined:
         run, order = Run(self.engine.vocabulary, self.engine.model.config.patch_grid), 0
         for segment in segments:
             order = run.add_prefix(segment, order, branch=0)
-        return len(run.ids)
+        return run.length
 
     def prefix(self, example: Example) -> Prefix:
         """What the model goes on from."""

@@ -41,6 +41,16 @@ def test_rows_come_back_by_index(folder: Path) -> None:
     shards.verify()
 
 
+def test_many_rows_are_those_by_index(folder: Path) -> None:
+    shards = Shards(folder)
+    wanted = [24, 3, 11, 3, 0, 19]
+    assert shards.rows(wanted) == [ROWS[i] for i in wanted]
+    assert shards.rows([]) == []
+    for beyond in (25, -1):
+        with pytest.raises(IndexError):
+            shards.rows([0, beyond])
+
+
 def test_columns_are_in_order(folder: Path) -> None:
     table = Shards(folder).columns(["id"])
     assert table.column_names == ["id"]

@@ -59,7 +59,7 @@ def test_a_sample_by_hand() -> None:
 
 
 def test_pictures_lie_on_a_plane() -> None:
-    assert plane(7, 2, 2) == [(7, 1, 1), (7, 1, 2), (7, 2, 1), (7, 2, 2)]
+    assert plane(7, 2, 2).tolist() == [[7, 1, 1], [7, 1, 2], [7, 2, 1], [7, 2, 2]]
 
 
 @pytest.mark.parametrize(("lengths", "row_length"), [([5, 3, 3, 2, 2, 1], 8), ([9, 1], 8), ([4] * 7, 8), ([1], 0)])
@@ -68,6 +68,23 @@ def test_rows_hold_every_sample_once_and_are_not_overfull(lengths: list[int], ro
     assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
     for row in rows:
         assert sum(lengths[index] for index in row) <= row_length or len(row) == 1
+
+
+def test_a_sample_goes_into_the_row_with_least_room_that_fits() -> None:
+    """By a search through all rows, of two that fit alike the first."""
+    rng = np.random.default_rng(0)
+    for lengths in rng.integers(1, 60, (50, 40)).tolist():
+        room: list[int] = []
+        expected: list[list[int]] = []
+        for index in sorted(range(40), key=lambda i: (-lengths[i], i)):
+            fitting = [row for row in range(len(room)) if room[row] >= lengths[index]]
+            row = min(fitting, key=lambda r: (room[r], r), default=len(room))
+            if row == len(room):
+                room.append(50)
+                expected.append([])
+            room[row] -= lengths[index]
+            expected[row].append(index)
+        assert assign_rows(lengths, 50) == expected
 
 
 def test_packing_wastes_little() -> None:

@@ -157,9 +157,9 @@ def test_samples_of_tasks_can_be_packed(tmp_path: Path) -> None:
     untold = Example("key", "什么？")
     sample = named("question_answering").sample(untold, Letters())
     assert sample.branches[0].target == Text(())
-    assert len(flatten(sample, vocabulary, 8).ids) == len("什么？") + 1
+    assert flatten(sample, vocabulary, 8).length == len("什么？") + 1
     seen = made("captioning", {"image": str(PICTURE), "caption": "猴头"}, tmp_path)
-    assert len(flatten(seen, vocabulary, 8).ids) == 4 + 3
+    assert flatten(seen, vocabulary, 8).length == 4 + 3
 
 
 def test_the_place_of_the_true_text_says_nothing(tmp_path: Path) -> None:

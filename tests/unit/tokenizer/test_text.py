@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from m6.config import UserError
@@ -66,4 +67,4 @@ def test_a_damaged_or_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_codes_lie_behind_the_text() -> None:
     vocabulary = Vocabulary(text_size=10, num_codes=4)
     assert vocabulary.size == 14
-    assert vocabulary.code_id(3) == 13
+    assert vocabulary.code_ids(np.array([3])).tolist() == [13]
