@@ -25,7 +25,7 @@ from pathlib import Path
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.loader_data import SIDE, write_samples
 from benchmarks.rows import Row, row
-from benchmarks.runners import ROOT, Run, Runner, paired, peer_python, say
+from benchmarks.runners import ROOT, Run, Runner, named, paired, peer_python, say
 
 PEERS = {"vs_webdataset": "webdataset", "vs_hf_datasets": "hf-datasets"}
 """By key."""
@@ -99,7 +99,7 @@ def _row(
     ratios: Sequence[float] = (),
 ) -> Row:
     said = note if peer else f"{note}; {name} not available"
-    return row(key, ours, unit, peer=peer, peer_name=name, ratios=ratios, note=said, module="loader")
+    return row(key, ours, unit, peer=peer, peer_name=named(name), ratios=ratios, note=said, module="loader")
 
 
 def main(words: Sequence[str] | None = None) -> int:

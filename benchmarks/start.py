@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.rows import Row, row
-from benchmarks.runners import NO_NETWORK, ROOT, peer_python, say
+from benchmarks.runners import NO_NETWORK, ROOT, named, peer_python, say
 from benchmarks.serve_run import write_run
 from m6.config import UserError
 
@@ -122,7 +122,7 @@ def _row(key: str, found: dict[str, list[Took]], given: argparse.Namespace) -> R
         ours,
         "s",
         peer=peer,
-        peer_name=PEER if has_peer else None,
+        peer_name=named(PEER) if has_peer else None,
         ratios=[own / other for own, other in zip(ours, peer, strict=bool(peer))] if has_peer else ours,
         note=note if peer or not has_peer else f"{note}; {PEER} not available",
         module="start",

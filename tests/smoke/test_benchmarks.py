@@ -191,55 +191,11 @@ def test_serving_needs_a_run(tmp_path: Path) -> None:
     assert done.stderr == f"benchmarks: {tmp_path} is no run; make it with: m6 quickstart\n"
 
 
-def rows_of(name: str, tmp_path: Path, *words: str) -> tuple[dict[str, Row], str]:
-    """The rows of a benchmark at smoke size without any peer, and what it says on stderr."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--smoke", "--json", str(tmp_path / "rows.json"), *words]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "M6_PEERS": str(tmp_path)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return {one["key"]: one for one in json.loads((tmp_path / "rows.json").read_text())}, done.stderr
-
-
-def test_smoke_of_the_loader_without_peers(tmp_path: Path) -> None:
-    rows, said = rows_of("loader", tmp_path)
-    assert list(rows) == ["vs_webdataset", "vs_hf_datasets", "resume_seconds"]
-    for key, one in rows.items():
-        assert one["ours"] is not None
-        assert one["ours"] > 0
-        assert one["peer"] is None
-        assert one["ratio"] is None
-        assert one["command"] == f"python -m benchmarks.loader --only {key}"
-    assert "512 pictures of 64 pixels" in rows["vs_webdataset"]["note"]  # an epoch, whole
-    for peer in ("webdataset", "hf-datasets"):
-        assert f"{peer} is missing: no {tmp_path / peer}" in said
-
-
-def test_smoke_of_starting_without_the_peer(tmp_path: Path) -> None:
-    """A picture is painted by a small run that is made for it."""
-    rows, said = rows_of("start", tmp_path)
-    assert list(rows) == ["help_seconds", "show_seconds", "import_seconds", "first_answer_seconds"]
-    took = [one["ours"] for one in rows.values() if one["ours"]]
-    assert len(took) == 4
-    assert 0 < took[0] < took[3]
-    assert [one["ratio"] is None for one in rows.values()] == [True, False, True, False]
-    assert said.count("transformers is missing") == 1
-
-
 def test_a_command_that_fails_is_not_measured(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.start", "--only", "first_answer_seconds", "--run", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("make one with `m6 quickstart` or name another with --run")
-
-
-def test_smoke_of_growth(tmp_path: Path) -> None:
-    rows, _ = rows_of("growth", tmp_path)
-    assert set(rows) == set(growth.CURVES)
-    for one in rows.values():
-        assert len(one["points"]) >= 4
-        assert all(seconds > 0 for _, seconds in one["points"])
-        assert one["ratio"] == one["ours"]
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 1.7])
