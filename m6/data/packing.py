@@ -230,7 +230,7 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
                     causal[r, span] = True
                     labels[r, span] = part.labels
                     weights[r, span] = part.weight
-                    objective[r, span] = number_of[part.objective]
+                    objective[r, span] = number_of.get(part.objective, 0)  # an idle batch has none
                     key_of[r, span] = index
                 start = span.stop
     groups, patch_at = group_pictures(pictures)

@@ -123,3 +123,12 @@ def test_cells_that_are_hidden_are_left_out() -> None:
     assert batch.position[0].tolist() == [[0, 1, 1], [0, 1, 3], [0, 2, 1], [0, 2, 3], [1, 1, 2], [1, 2, 2]]
     assert batch.labels.tolist() == [511, 514]
     assert batch.causal.tolist() == [[False] * 4 + [True] * 2]
+
+
+def test_a_sample_of_no_objective_weighs_nothing() -> None:
+    """What a rank computes along with the others when it has nothing of its own."""
+    nothing = Sample("", (), (Branch("", (), Text(()), weight=0.0),))
+    batch = pack([nothing], VOCABULARY, 8, 16)
+    assert batch.objectives == ()
+    assert batch.weights.sum() == 0
+    assert (batch.objective == 0).all()
