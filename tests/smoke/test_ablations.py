@@ -11,6 +11,7 @@ import torch
 from benchmarks import ablations
 from benchmarks.ablations import ABOUT_PICTURES, ABOUT_TEXT, CHANGES, main, recipe, scores, steps_to_reach, table
 from benchmarks.curve import curve_svg
+from benchmarks.layout import RESULTS
 from m6.config import differences
 from m6.data.packing import pack
 from m6.model import transformer
@@ -99,7 +100,7 @@ def test_json_has_every_point_of_every_curve(tmp_path: Path, monkeypatch: pytest
 
 def test_what_the_guides_say_of_experts_is_in_the_results() -> None:
     docs = Path(ablations.__file__).parents[1] / "docs"
-    curves = json.loads((docs / "results" / "experts_curve_2cores_202611.json").read_text())["curves"]
+    curves = json.loads((RESULTS / "experts_curve_2cores_202611.json").read_text())["curves"]
     rows = {name: [[{"step": at, "heldout/loss": loss} for at, loss in one] for one in curves[name]] for name in curves}
     ends = [one[-1]["heldout/loss"] for one in rows["dense"]]
     reached = [steps_to_reach(one, end) or 0.0 for one, end in zip(rows["experts"], ends, strict=True)]

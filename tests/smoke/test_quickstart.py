@@ -181,7 +181,7 @@ def test_a_run_begins_with_another(run: Path, tmp_path: Path) -> None:
         done = m6(stage, "smoke", "--from", run, "--out", out, "--seed", "1")
         assert done.returncode == 0, done.stderr
     assert (out / "tokenizer" / "tokenizer.json").read_bytes() == (run / "tokenizer" / "tokenizer.json").read_bytes()
-    ours, theirs = (load_file(next((next(each.glob("vqgan/step-*")) / "model").iterdir())) for each in (out, run))
+    ours, theirs = (load_file(next((max(each.glob("vqgan/step-*")) / "model").iterdir())) for each in (out, run))
     assert all((ours[name] == tensor).all() for name, tensor in theirs.items())
     first, alone = (read_metrics(each / "pretrain" / "metrics.jsonl")[0] for each in (out, run))
     assert first["loss/captioning"] < alone["loss/captioning"]
