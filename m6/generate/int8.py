@@ -10,10 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from m6.model.packed import rounded
 from m6.model.transformer import Transformer
-
-MOST = 127  # both ways, so that zero is zero
-LEAST = 1e-12  # of a scale: a row of zeros has to stay one
 
 
 class Int8Linear(nn.Module):
@@ -24,21 +22,15 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        whole, scales = _rounded(linear.weight.detach().float())
+        whole, scales = rounded(linear.weight.detach().float())
         self.register_buffer("weight", whole)
         self.register_buffer("scales", scales[:, 0])
 
     def forward(self, x: Tensor) -> Tensor:
         """[.., D] -> [.., F]."""
-        whole, scales = _rounded(x.flatten(0, -2))
+        whole, scales = rounded(x.flatten(0, -2))
         product = torch._int_mm(whole, self.weight.t()) * scales * self.scales
         return product.view(*x.shape[:-1], -1)
-
-
-def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows [N, D] as whole numbers of 8 bits, and what one of them stands for, [N, 1]."""
-    scales = rows.abs().amax(-1, keepdim=True).clamp(min=LEAST) / MOST
-    return (rows / scales).round().to(torch.int8), scales
 
 
 def to_int8(model: Transformer) -> None:

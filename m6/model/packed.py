@@ -1,4 +1,5 @@
-"""Weights as whole numbers of eight bits: a quarter of their bytes, for a run that is handed on.
+"""Weights as whole numbers of eight bits: a quarter of their bytes, for a run that is handed on. (`m6.generate.int8`
+computes with such numbers.)
 
     matrix [N, ...], float  ->  its name [N, ...] int8, and name.scale [N] float32, the largest of each row / 127
 
@@ -16,7 +17,14 @@ from torch import Tensor
 SCALE = ".scale"
 FEWEST = 4_096
 """Numbers of a tensor that is worth packing."""
-LEVELS = 127
+MOST = 127  # both ways, so that zero is zero
+LEAST = 1e-12  # of a scale: a row of zeros has to stay one
+
+
+def rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows [N, D] as whole numbers of 8 bits, int8, and what one of them stands for, [N, 1] of the rows' type."""
+    scales = rows.abs().amax(-1, keepdim=True).clamp(min=LEAST) / MOST
+    return (rows / scales).round().to(torch.int8), scales
 
 
 def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -26,10 +34,9 @@ def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if tensor.dim() < 2 or tensor.numel() < FEWEST or not tensor.is_floating_point():
             packed[name] = tensor
             continue
-        rows = tensor.float().flatten(1)
-        scale = (rows.abs().amax(1) / LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
-        packed[name] = (rows / scale[:, None]).round().to(torch.int8).view(tensor.shape)
-        packed[name + SCALE] = scale
+        whole, scales = rounded(tensor.float().flatten(1))
+        packed[name] = whole.view(tensor.shape)
+        packed[name + SCALE] = scales[:, 0].contiguous()
     return packed
 
 
