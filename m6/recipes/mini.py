@@ -1,4 +1,4 @@
-"""m6-mini-zh: the model that comes with the package, for two cores and some hours.
+"""m6-mini-zh: a small model to hand on, for two cores and some hours, by estimate.
 
     for stage in corpus tokenizer vqgan pretrain; do m6 $stage mini; done
     m6 export runs/mini --out m6-mini-zh --form packed
@@ -11,7 +11,7 @@ of bundled pictures, without end, so that it learns what pictures are made of in
 from m6.corpus.config import CorpusConfig, ScenesConfig, SceneShares
 from m6.data.config import DataConfig, Entry
 from m6.model.config import ModelConfig
-from m6.recipes import quickstart, starter
+from m6.recipes import quickstart, starter, tasks
 from m6.recipes.recipe import Recipe
 from m6.tokenizer.config import TokenizerConfig
 from m6.train.config import EvaluateStage, LoopConfig, OptimizerConfig, PretrainStage, VQGANStage
@@ -24,13 +24,6 @@ PICTURES = {
 """Pictures of a step, about as many as the source has: Apache-2.0, MIT and CC BY 4.0."""
 TEXTS = ("poems", "poems_more", "qa_idioms", "qa_xiehouyu")
 """Public domain, MIT and Apache-2.0."""
-LOOKING = {"captioning": 2.0, "visual_question_answering": 4.0}
-"""Objectives that share one scene, with the weight of their loss."""
-NAMING = {"captioning": 2.0, "matching": 0.5}
-"""Objectives that share one picture of a thing, often."""
-ASKING = {"visual_question_answering": 1.0}
-"""Objectives of such a picture, now and then."""
-JITTER = 0.1  # of those pictures; a scene that is shifted has things between two patches
 SHARES = SceneShares(pair=0.35, count=0.2, colour=0.15, colour_pair=0.3)
 
 
@@ -39,12 +32,9 @@ def recipe(look_steps: int = 600, num_steps: int = 6_000) -> Recipe:
     looked = look_steps / num_steps
     rates = ((0.0, 0.0), (0.01, 0.3), (looked, 0.3), (looked + 0.03, 1.0), (0.5, 1.0), (1.0, 0.02))
 
-    def later(source: str, samples: float, objectives: dict[str, float], jitter: float = 0.0) -> Entry:
-        things = quickstart.THINGS if source == "emoji" and "text_to_image" in objectives else ()
-        return Entry(
-            source=source, samples=samples, objectives=objectives, categories=things, jitter=jitter,
-            first_step=look_steps,
-        )  # fmt: skip
+    def later(source: str, samples: float, objectives: dict[str, float]) -> Entry:
+        things = quickstart.THINGS if source == "emoji" else ()
+        return Entry(source=source, samples=samples, objectives=objectives, categories=things, first_step=look_steps)
 
     return Recipe(
         corpus=CorpusConfig(
@@ -73,15 +63,12 @@ def recipe(look_steps: int = 600, num_steps: int = 6_000) -> Recipe:
         pretrain=PretrainStage(
             data=DataConfig(
                 mixture=(
-                    Entry(source="scenes", samples=10, objectives=LOOKING),
+                    Entry(source="scenes", samples=10, objectives=tasks.LOOKING),
                     later("scenes", 16, {"text_to_image": 1.0}),
                     later("scenes", 1, {"matching": 0.5}),
                     later("scenes", 1, {"language_modelling": 0.5}),
                     later("emoji", 8, {"text_to_image": 1.0}),
-                    *(later(name, count, NAMING, JITTER) for name, count in PICTURES.items()),
-                    *(later(name, count / 4, ASKING, JITTER) for name, count in PICTURES.items()),
-                    # how likely a name is without its picture, which matching and retrieval divide by
-                    *(later(name, count / 8, {"language_modelling": 0.5}) for name, count in PICTURES.items()),
+                    *tasks.pictures(PICTURES, look_steps),
                     later("poems", 5, {"poem": 0.5}),
                     later("poems_more", 2, {"language_modelling": 0.3}),
                     later("qa_idioms", 4, {"question_answering": 0.5}),

@@ -7,6 +7,8 @@ The run is the one that tasks are finetuned from in the guides. It reads and doe
 times the tokens of an answer.
 """
 
+from collections.abc import Mapping
+
 from m6.corpus.config import CorpusConfig, ScenesConfig
 from m6.data.config import DataConfig, Entry
 from m6.model.sizes import SIZES
@@ -31,6 +33,24 @@ PICTURES = {
 TEXTS = ("poems", "qa_idioms", "qa_xiehouyu", "shop_descriptions")
 
 
+def pictures(counts: Mapping[str, float], first_step: int) -> tuple[Entry, ...]:
+    """Lines of a mixture, by source: pictures of things that are named often, asked about now and then, and whose names
+    are also read alone. `counts`: pictures of a step."""
+
+    def lines(share: float, objectives: dict[str, float], jitter: float = 0.0) -> tuple[Entry, ...]:
+        return tuple(
+            Entry(source=name, samples=count * share, objectives=objectives, jitter=jitter, first_step=first_step)
+            for name, count in counts.items()
+        )
+
+    return (
+        *lines(1, NAMING, JITTER),
+        *lines(1 / 4, ASKING, JITTER),
+        # how likely a name is without its picture, which matching and retrieval divide by
+        *lines(1 / 8, {"language_modelling": 0.5}),
+    )
+
+
 def recipe(look_steps: int = 600, num_steps: int = 2_600) -> Recipe:
     """The corpus out of the sources that tasks are made of, and the training.
 
@@ -40,8 +60,8 @@ def recipe(look_steps: int = 600, num_steps: int = 2_600) -> Recipe:
     looked = look_steps / num_steps
     rates = ((0.0, 0.0), (0.02, 0.3), (looked, 0.3), (looked + 0.05, 1.0), (0.6, 1.0), (1.0, 0.02))
 
-    def later(source: str, samples: float, objectives: dict[str, float], jitter: float = 0.0) -> Entry:
-        return Entry(source=source, samples=samples, objectives=objectives, jitter=jitter, first_step=look_steps)
+    def later(source: str, samples: float, objectives: dict[str, float]) -> Entry:
+        return Entry(source=source, samples=samples, objectives=objectives, first_step=look_steps)
 
     return Recipe(
         corpus=CorpusConfig(
@@ -66,10 +86,7 @@ def recipe(look_steps: int = 600, num_steps: int = 2_600) -> Recipe:
             data=DataConfig(
                 mixture=(
                     Entry(source="scenes", samples=10, objectives=LOOKING),
-                    *(later(name, count, NAMING, JITTER) for name, count in PICTURES.items()),
-                    *(later(name, count / 4, ASKING, JITTER) for name, count in PICTURES.items()),
-                    # how likely a name is without its picture, which matching and retrieval divide by
-                    *(later(name, count / 8, {"language_modelling": 0.5}) for name, count in PICTURES.items()),
+                    *pictures(PICTURES, look_steps),
                     later("scenes", 1, {"language_modelling": 0.5}),
                     later("poems", 4, {"poem": 1.0}),
                     later("qa_idioms", 5, {"question_answering": 1.0}),
