@@ -30,7 +30,7 @@ from benchmarks.page import write_pages
 from benchmarks.peers.setup import make_all
 from benchmarks.rows import Row, hardware, today, write_json
 from benchmarks.runners import DEFAULT_PEERS, PEERS, say
-from benchmarks.series import SERIES, Benchmark, is_there, smoke
+from benchmarks.series import SERIES, Benchmark, smoke
 from m6.config import UserError
 from m6.run import write_atomic
 
@@ -45,8 +45,6 @@ def run(names: Sequence[str], folder: Path, *, again: bool = False, small: bool 
         done = path.exists() and not read(path).failed
         if done and not again:
             say(f"{name} is measured: {path}")
-        elif not is_there(name):
-            say(f"{name} is left out: there is no benchmarks/{name}.py")
         else:
             say(f"measuring {name}")
             benchmark = smoke(name, folder) if small else SERIES[name]

@@ -61,8 +61,3 @@ def smoke(name: str, folder: Path) -> Benchmark:
         run = folder / "run"
         return Benchmark(calls=(("--smoke", "--run", str(run)),), before=_stages("smoke", run))
     return Benchmark(calls=tuple(("--smoke", *flags) for flags in SERIES[name].calls))
-
-
-def is_there(name: str) -> bool:
-    """Whether the module of a benchmark is."""
-    return (Path(__file__).parent / f"{name}.py").is_file()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from m6.config import UserError
-from m6.model.weights import newest_weights
+from m6.model.weights import newest_weights, state_of
 from m6.tasks.example import Example
 from m6.train.finetune import digest
 
@@ -22,7 +22,7 @@ def digest_of(about: Mapping[str, Any]) -> str:
 def weights_key(run: Path) -> str:
     """Names what a run has learnt and the settings it was made with. UserError for a folder that is no trained run."""
     try:
-        state = json.loads((newest_weights(run) / "state.json").read_text(encoding="utf-8"))["sha256"]
+        state = state_of(newest_weights(run))["sha256"]
         files = [(run / name).read_bytes() for name in ("config.json", "tokenizer/tokenizer.json")]
     except (UserError, OSError, ValueError, KeyError):
         raise UserError(f"benchmarks: {run} is no pretrained run; make one with: m6 quickstart") from None

@@ -200,7 +200,7 @@ def _recipe_and_folder(verb: str, words: Sequence[str]) -> tuple[Recipe, Path]:
     if run:
         from m6.recipes.recipe import begun
 
-        recipe = begun(recipe, run)
+        recipe = begun(recipe, Path(run).resolve())
     return recipe.override(flags.values(given, recipe, verb)), folder
 
 

@@ -28,7 +28,7 @@ RUN is a run folder, pretrained or finetuned, that has a checkpoint; it may stil
   --out FOLDER   a folder that is not there yet
   --form FORM    huggingface (by default): all that transformers reads; onnx: that, and model.onnx, held against the
                  model; weights: no more than the weights, which needs no transformers; packed: a run folder with
-                 what asking it and beginning with it needs, its matrices in 8 bits, a sixth of the bytes or less
+                 what asking it and beginning with it needs, its matrices in 8 bits, a quarter of their bytes
   --step N       the checkpoint of this update, by default the newest
   --shard-gib X  most GiB of a file (5); what needs more than one gets model.safetensors.index.json
 
@@ -69,13 +69,8 @@ def export(words: Sequence[str]) -> str:
 
 
 def _check_packages(form: str) -> None:
-    needed = {
-        "weights": (),
-        "packed": (),
-        "huggingface": ("transformers",),
-        "onnx": ("transformers", "onnxscript", "onnxruntime"),
-    }
-    for name in needed[form]:
+    needed = {"huggingface": ("transformers",), "onnx": ("transformers", "onnxscript", "onnxruntime")}
+    for name in needed.get(form, ()):
         if importlib.util.find_spec(name) is None:
             extra = "huggingface" if name == "transformers" else "onnx"
             raise UserError(

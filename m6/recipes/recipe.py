@@ -92,14 +92,14 @@ def named(name: str) -> Recipe:
     return recipe
 
 
-def begun(recipe: Recipe, run: str) -> Recipe:
+def begun(recipe: Recipe, run: Path) -> Recipe:
     """The recipe, beginning where a trained run stands instead of at chance: what `--from RUN` makes of it.
 
     Vocabulary, image tokenizer and the model's shape are those of the run, for its weights mean something with these
     alone; corpus and objectives are those of the recipe. What the run has learnt needs no first steps of its own: all
     lines of the mixture join at once. UserError if it is no run folder, or has pictures of another size.
     """
-    config = Path(run) / "config.json"
+    config = run / "config.json"
     if not config.is_file():
         raise UserError(f"--from: {run} is not a run folder, it has no config.json")
     theirs = Recipe.read(config)
@@ -110,14 +110,14 @@ def begun(recipe: Recipe, run: str) -> Recipe:
     every = pretrain.loop.log_every
     return recipe.override(
         {
-            "tokenizer.start_from": run,
+            "tokenizer.start_from": str(run),
             "vqgan.model": theirs.vqgan.model,
-            "vqgan.start_from": run,
+            "vqgan.start_from": str(run),
             "vqgan.frozen": True,
             "vqgan.losses": type(recipe.vqgan.losses)(),
             "vqgan.features": type(recipe.vqgan.features)(),
             "model": theirs.model,
-            "pretrain.start_from": run,
+            "pretrain.start_from": str(run),
             "pretrain.data.image_input": theirs.pretrain.data.image_input,
             "pretrain.data.mixture": tuple(entry.override({"first_step": 0}) for entry in pretrain.data.mixture),
             "pretrain.loop.num_steps": max(1, round(BEGUN_SHARE * pretrain.loop.num_steps / every)) * every,

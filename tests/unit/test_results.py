@@ -227,13 +227,6 @@ def test_the_series_in_small_makes_no_environments(tmp_path: Path) -> None:
     assert all(str(tmp_path) in str(one.done) for one in smoke("dalle", tmp_path).before)
 
 
-def test_what_is_not_there_is_left_out_with_a_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ran = pretended(monkeypatch)
-    monkeypatch.setattr(bench, "is_there", lambda name: False)
-    assert bench.run(["loader"], tmp_path) == []
-    assert not ran
-    assert "benchmarks: loader is left out" in capsys.readouterr().err
+def test_an_unknown_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["--only", "loder"]) == 2
     assert "loader" in capsys.readouterr().err

@@ -7,8 +7,6 @@ page look for: the config of a run, what is done, a picture. So commands of a pa
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import subprocess
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from unittest.mock import MagicMock, create_autospec
 import pytest
 from PIL import Image
 
+import m6.cards
 import m6.corpus.check
 import m6.encode
 import m6.evaluate
@@ -28,6 +27,7 @@ import m6.generate.answers
 import m6.generate.paintings
 import m6.plan
 import m6.quickstart
+import m6.reproduce
 import m6.serve.run
 import m6.stages
 import m6.task_files
@@ -84,10 +84,9 @@ def do_no_work(patch: pytest.MonkeyPatch) -> None:
         m6.plan: {"describe": lambda request, dry=False: {}, "page": lambda facts: ""},
         m6.generate.answers: dict.fromkeys(("caption", "answer", "describe", "poem"), _written),
         m6.generate.paintings: {"paint": _painted},
+        m6.reproduce: {"run": _reproduced, "check_machine": None},
+        m6.cards: {"compare": lambda expect, folder: []},
     }
-    if importlib.util.find_spec("m6.reproduce"):
-        stands[importlib.import_module("m6.reproduce")] = {"run": _reproduced, "check_machine": None}
-        stands[importlib.import_module("m6.cards")] = {"compare": lambda expect, folder: []}
     for module, functions in stands.items():
         for name, does in functions.items():
             patch.setattr(module, name, _instead(getattr(module, name), does))
