@@ -1,7 +1,11 @@
-"""What products in 8 bits cost and bring: python -m benchmarks.int8 --run RUN
+"""The benchmark of products in 8 bits: what they cost and bring, beside float32, in one process.
 
-The same held-out pictures, questions and paintings of a trained run, by weights of 32 bits and of 8, in one process.
-Seconds are of its CPU, so that other work on the machine counts as little as can be.
+    python -m benchmarks.int8 [--smoke] [--json FILE] [--runs N] [--run RUN] [--count N]
+
+The same held-out scenes of a trained run by both: `int8_captions_right`, `int8_answers_right` of twice as many
+questions, `int8_nats` of a code of a quarter as many pictures, a cost; `int8_codes_4`, `int8_codes_16`: codes of
+paintings by second of CPU, steps of a server with so many slots, all used, by turns; `int8_mib`, a cost: the weights of
+the products. `--smoke` is a few of each.
 """
 
 from __future__ import annotations
@@ -11,12 +15,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.rows import hardware
+from benchmarks.command import RUNS, Flags, command
+from benchmarks.rows import Row, row
 from m6.config import UserError
+from m6.corpus.document import Document
 from m6.data.sample import Branch, Codes, Sample
 from m6.generate.engine import Engine
 from m6.generate.int8 import Int8Linear
@@ -28,63 +35,94 @@ from m6.train.evaluate.questions import asked_of
 
 STEPS, WARM = 40, 5
 SOURCE, SPLIT = "scenes", "heldout"
+FLAGS: Flags = {
+    "--run": {
+        "type": Path,
+        "default": Path("runs/paint"),
+        "metavar": "RUN",
+        "help": "a trained run (runs/paint)",
+    },
+    "--count": {"type": int, "default": 100, "metavar": "N", "help": "captions; twice as many questions (100)"},
+}
 
 
-def measure(folder: Path, count: int) -> list[tuple[str, float, float]]:
-    """What is measured, with float32 and with 8 bits."""
-    engines = [Engine.load(folder, device="cpu", int8=int8) for int8 in (False, True)]
-    about = Evaluation(folder, EvaluateStage(num_samples=count), seed=0)
-    documents = about.some(SOURCE, SPLIT, unseen="pair")
+def measure(given: argparse.Namespace) -> list[Row]:
+    """The rows of all keys. UserError for what is no trained run, or has no held-out scenes."""
+    folder, count, runs = trained_run(given.run), 4 if given.smoke else given.count, 1 if given.smoke else given.runs
+    engines = [Engine.load(folder, device="cpu", int8=int8) for int8 in (True, False)]
+    documents = Evaluation(folder, EvaluateStage(num_samples=count), seed=0).some(SOURCE, SPLIT, unseen="pair")
     if not documents:
         raise UserError(f"benchmarks: {folder} has no held-out scenes")
-    found = [_figures(engine, documents, count) for engine in engines]
-    return [(name, first, second) for (name, first), second in zip(found[0].items(), found[1].values(), strict=True)]
+    ours, peer = (_scores(engine, documents, count) for engine in engines)
+    rows = [_row(key, [ours[key]], [peer[key]], *told, given) for key, told in _told(ours, len(documents)).items()]
+    for slots in (4, 16):
+        rates: list[list[float]] = [[], []]
+        for number in range(runs):
+            for index in (0, 1)[:: -1 if number % 2 else 1]:
+                rates[index].append(_speed(engines[index], slots))
+        note = f"steps of {slots} slots; {torch.get_num_threads()} threads"
+        rows.append(_row(f"int8_codes_{slots}", *rates, "codes/s of CPU", note, given))
+    sizes = [[_weights(engine) / 2**20] for engine in engines]
+    rows.append(_row("int8_mib", *sizes, "MiB", "a cost: weights of the blocks' products, scales too", given))
+    return rows
 
 
-def _figures(engine: Engine, documents: Sequence[dict[str, object]], count: int) -> dict[str, float]:
-    pixels = pixels_of(documents)  # type: ignore[arg-type]
+def _told(scores: dict[str, float], captions: int) -> dict[str, tuple[str, str]]:
+    """Unit and note of each score."""
+    return {
+        "int8_captions_right": ("share", f"captions of {captions} held-out scenes"),
+        "int8_answers_right": ("share", f"answers to {scores['asked']:.0f} questions about them"),
+        "int8_nats": ("nats", f"a cost: of a code, {scores['codes']:.0f} of them, given the text"),
+    }
+
+
+def _row(
+    key: str, ours: Sequence[float], peer: Sequence[float], unit: str, note: str, given: argparse.Namespace
+) -> Row:
+    # where neither is ever right, as in a run that has learnt next to nothing, they are equal
+    ratios = [own / other if other else float(own == other) for own, other in zip(ours, peer, strict=True)]
+    made = row(key, ours, unit, peer=peer, peer_name="open-m6, float32", ratios=ratios, note=note, module="int8")
+    made["command"] = f"python -m benchmarks.int8 --run {given.run}"
+    return made
+
+
+def _scores(engine: Engine, documents: Sequence[Document], count: int) -> dict[str, float]:
+    pixels = pixels_of(documents)
     pictures = [engine.picture(each) for each in pixels]
-    began = time.process_time()
     said = engine.write_texts([(picture,) for picture in pictures], 64)
-    captions = time.process_time() - began
-    asked = asked_of(documents, SOURCE, SPLIT)[: 2 * count]  # type: ignore[arg-type]
+    asked = asked_of(documents, SOURCE, SPLIT)[: 2 * count]
     place = {id(document): index for index, document in enumerate(documents)}
     prefixes = [(pictures[place[id(document)]], engine.text(question["question"])) for document, question in asked]
     answers = engine.write_texts(prefixes, 24)
     some = slice(max(count // 4, 1))
     codes = engine.encode_pictures(pixels[some])
     samples = [
-        Sample("", (), (Branch("x", (engine.text(str(document["text"])),), Codes(grid)),))
+        Sample("", (), (Branch("x", (engine.text(document["text"]),), Codes(grid)),))
         for document, grid in zip(documents[some], codes, strict=True)
     ]
-    began = time.process_time()
-    nats = float(engine.losses(samples).sum()) / codes.size
     return {
-        f"captions right, of {len(documents)}": _share([document["text"] for document in documents], said),
-        f"answers right, of {len(asked)}": _share([question["answer"] for _, question in asked], answers),
-        f"nats a code, {codes.size} codes": nats,
-        "s of CPU for the captions": captions,
-        "s of CPU for the nats": time.process_time() - began,
-        "codes / s of CPU, 4 slots": _speed(engine, 4),
-        "codes / s of CPU, 16 slots": _speed(engine, 16),
-        "MiB of the products' weights": _weights(engine) / 2**20,
+        "int8_captions_right": _share([document["text"] for document in documents], said),
+        "int8_answers_right": _share([question["answer"] for _, question in asked], answers),
+        "int8_nats": float(engine.losses(samples).sum()) / codes.size,
+        "asked": len(asked),
+        "codes": codes.size,
     }
 
 
-def _share(true: Sequence[object], found: Sequence[str]) -> float:
+def _share(true: Sequence[Any], found: Sequence[str]) -> float:
     return float(np.mean([own == other.strip() for own, other in zip(true, found, strict=True)]))
 
 
 def _speed(engine: Engine, rows: int) -> float:
     """Codes of paintings by second of CPU: steps of a server whose slots are all used."""
-    slots = Slots(engine, rows, 512)
+    slots, side = Slots(engine, rows, 512), engine.codes_side
     slots.used = [True] * rows
     tokens = torch.full((rows,), engine.vocabulary.text_size)
     began = 0.0
     for step in range(STEPS + WARM):
         if step == WARM:
             began = time.process_time()
-        place = torch.tensor([[0, step // 16 + 1, step % 16 + 1]]).expand(rows, 3)
+        place = torch.tensor([[0, step // side + 1, step % side + 1]]).expand(rows, 3)
         engine.code_logits(slots.step(tokens, place))
     return rows * STEPS / (time.process_time() - began)
 
@@ -95,22 +133,9 @@ def _weights(engine: Engine) -> int:
     return sum(each.numel() * each.element_size() for layer in layers for each in layer.state_dict().values())
 
 
-def main() -> int:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("runs/quickstart"), help="a trained run (runs/quickstart)")
-    parser.add_argument("--count", type=int, default=100, help="captions; twice as many questions (100)")
-    given = parser.parse_args()
-    try:
-        rows = measure(trained_run(given.run), given.count)
-    except UserError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    print(f"{'':36} {'float32':>9} {'int8':>9}")
-    for name, first, second in rows:
-        print(f"{name:36} {first:9.4g} {second:9.4g}")
-    print(f"{hardware()}, {torch.get_num_threads()} threads")
-    return 0
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure, print, write; see the top of this file. 2 for what is wrong with the call."""
+    return command("int8", __doc__, measure, {**RUNS, **FLAGS}, words)
 
 
 if __name__ == "__main__":

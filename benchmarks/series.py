@@ -38,6 +38,7 @@ def _stages(recipe: str, run: Path) -> tuple[Preparation, ...]:
 
 
 _TRAINED = (Preparation((*M6, "quickstart", "--out", str(QUICKSTART)), QUICKSTART / "pretrain" / "done.json"),)
+_PAINTED = (Preparation((*M6, "pretrain", "paint", "--out", str(PAINT)), PAINT / "pretrain" / "done.json"),)
 SERIES = {
     "corpus": Benchmark(("data-juicer", "datatrove", "img2dataset")),
     "loader": Benchmark(("webdataset", "hf-datasets")),
@@ -50,6 +51,7 @@ SERIES = {
     "text_to_image": Benchmark(),
     "dalle": Benchmark(("dalle-pytorch",), before=_stages("paint", PAINT)),
     "serve": Benchmark(before=_TRAINED),
+    "int8": Benchmark(before=(*_stages("paint", PAINT), *_PAINTED)),
     "start": Benchmark(("transformers",)),
     "growth": Benchmark(),
 }
@@ -60,4 +62,8 @@ def smoke(name: str, folder: Path) -> Benchmark:
     if name == "dalle":
         run = folder / "run"
         return Benchmark(calls=(("--smoke", "--run", str(run)),), before=_stages("smoke", run))
+    if name == "int8":
+        run = folder / "run"
+        trained = Preparation((*M6, "pretrain", "smoke", "--out", str(run)), run / "pretrain" / "done.json")
+        return Benchmark(calls=(("--smoke", "--run", str(run)),), before=(*_stages("smoke", run), trained))
     return Benchmark(calls=tuple(("--smoke", *flags) for flags in SERIES[name].calls))

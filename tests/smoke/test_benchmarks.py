@@ -90,7 +90,7 @@ def test_products_in_8_bits_need_a_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.int8", "--run", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"benchmarks: {tmp_path}: no run folder")
+    assert done.stderr.startswith(f"{tmp_path}: no run folder")
 
 
 def gpu_bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
