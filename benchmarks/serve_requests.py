@@ -40,8 +40,8 @@ def plain(number: int) -> Request:
 
 
 def question(number: int, most: int) -> Request:
-    """A text about a text."""
-    return _chat(f"《{_title(number)}》写了什么？", most)
+    """About a picture, which every run that reads has learnt; without one few have."""
+    return describe(number, most, "这是什么？")
 
 
 def describe(number: int, most: int, text: str = "") -> Request:

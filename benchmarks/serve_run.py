@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from m6.corpus.starter import emoji_rows, poem_rows
-from m6.data.config import Entry
 from m6.model.transformer import Transformer
 from m6.recipes import quickstart
 from m6.recipes.recipe import Recipe
@@ -27,8 +26,6 @@ from m6.train.optimizer import Optimizers
 from m6.vqgan.model import VQGAN
 
 SPREAD = {"model.init_std": 0.2}  # so that weights drawn by chance say something else to each request
-ASKED = Entry(source="poems", samples=1, objectives={"question_answering": 1.0})
-"""What the quickstart has not, so that it is asked questions without a picture too."""
 SMALL = {
     "model.num_layers": 2, "model.hidden_size": 64, "model.num_heads": 2, "model.ffn_size": 128,
     "model.stem": "linear", "vqgan.model.channels": (8, 8, 16), "corpus.image_size": 16, "tokenizer.vocab_size": 1_000,
@@ -37,9 +34,7 @@ SMALL = {
 
 def write_run(folder: Path, small: bool = False) -> None:
     """Writes it, of the quickstart's shape, or a small one."""
-    recipe: Recipe = quickstart.recipe()
-    mixture = (*recipe.pretrain.data.mixture, ASKED)
-    recipe = recipe.override({**SPREAD, **(SMALL if small else {}), "pretrain.data.mixture": mixture})
+    recipe: Recipe = quickstart.recipe().override({**SPREAD, **(SMALL if small else {})})
     poems = poem_rows()[:: 10 if small else 1]
     texts = [row["title"] + "\n".join(row["couplets"]) for row in poems]
     texts += [row["name"] + "".join(row["keywords"]) for row in emoji_rows()]
