@@ -16,6 +16,9 @@ from m6.vqgan.config import FeaturesConfig, LossConfig, VQGANConfig
 
 SIDE = 1024
 SETS = ("pictures_twemoji",)
+RISE_AND_FALL = ((0.0, 0.0), (0.05, 1.0), (0.6, 1.0), (1.0, 0.02))
+"""Rates of the image tokenizer. Squares cut out of large drawings are of few colours: learnt at the rate of whole
+pictures, 3e-3, or without a rise, codes soon tell light from dark and nothing else."""
 
 
 def recipe(num_steps: int = 1_500) -> Recipe:
@@ -29,17 +32,17 @@ def recipe(num_steps: int = 1_500) -> Recipe:
         tokenizer=TokenizerConfig(vocab_size=1_200, max_piece=1),
         vqgan=VQGANStage(
             model=VQGANConfig(channels=(16, 32, 64, 128)),
-            losses=LossConfig(perceptual=0.5, discriminator=0.2, discriminator_start=1_000),
+            losses=LossConfig(perceptual=0.3, discriminator=0.1, discriminator_start=1_000, discriminator_channels=32),
             features=FeaturesConfig(source="own"),
             average=0.99,
-            batch_size=8,
-            crop=192,
+            batch_size=32,
+            crop=96,
             grid_every=200,
             grid_pictures=4,
             loop=LoopConfig(
                 num_steps=1_200,
                 checkpoint_every=100,
-                optimizer=OptimizerConfig(learning_rate=3e-3, muon_learning_rate=0.0, schedule=quickstart.FALL),
+                optimizer=OptimizerConfig(learning_rate=1e-3, muon_learning_rate=0.0, schedule=RISE_AND_FALL),
             ),
         ),
         model=ModelConfig(

@@ -27,7 +27,7 @@ TEXTS = ("poems", "poems_more", "qa_idioms", "qa_xiehouyu")
 SHARES = SceneShares(pair=0.35, count=0.2, colour=0.15, colour_pair=0.3)
 
 
-def recipe(look_steps: int = 600, num_steps: int = 6_000) -> Recipe:
+def recipe(look_steps: int = 600, num_steps: int = 4_400) -> Recipe:
     """The whole run. In the first `look_steps` scenes are only read, as in `quickstart`."""
     looked = look_steps / num_steps
     rates = ((0.0, 0.0), (0.01, 0.3), (looked, 0.3), (looked + 0.03, 1.0), (0.5, 1.0), (1.0, 0.02))
