@@ -28,7 +28,8 @@ from m6.train.vqgan_features import Features
 from m6.vqgan.figures import frechet_distance, psnr, ssim, use_of_codes
 from m6.vqgan.model import VQGAN
 
-BATCH = 64
+BATCH, PIXELS = 64, 2**20
+"""Pictures at once, and pixels of all of them: of large pictures one at a time is enough for the memory."""
 FEWEST_USED = 0.01
 """Share of the codes below which an image tokenizer has collapsed: all pictures look the same to it."""
 SHOWN, COLUMNS = 16, 8
@@ -105,7 +106,7 @@ class Grid:
         model.eval()
         quality, shown = Quality(self._features), list[Tensor]()
         counts = torch.zeros(model.config.num_codes, dtype=torch.long)
-        for images in self._images.to(device).split(BATCH):
+        for images in self._images.to(device).split(_at_once(*self._images.shape[2:])):
             codes = model.encode(images)
             restored = model.decode(codes)
             quality.add(images, restored)
@@ -156,10 +157,14 @@ def _batches(shards: Shards, store: CodeStore, rows: list[int]) -> Iterator[tupl
         pixels = next(_readable(shards, [row]))
         waiting = sizes[pixels.shape]
         waiting.append((pixels, codes))
-        if len(waiting) == BATCH:
+        if len(waiting) == _at_once(*pixels.shape[:2]):
             yield _stacked(sizes.pop(pixels.shape))
     for waiting in sizes.values():
         yield _stacked(waiting)
+
+
+def _at_once(height: int, width: int) -> int:
+    return max(1, min(BATCH, PIXELS // (height * width)))
 
 
 def _stacked(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from m6.model.weights import TensorFiles, load_weights, newest
 from m6.recipes.recipe import Recipe
 from m6.run import Run, read_metrics
 from m6.shards import Shards, write_shard
-from m6.train import vqgan, vqgan_encode
+from m6.train import vqgan, vqgan_encode, vqgan_figures
 from m6.train.vqgan_encode import check_codes, encode_corpus, other_codes
 from m6.vqgan.figures import psnr
 from m6.vqgan.interop import read
@@ -123,6 +123,21 @@ def test_the_mean_of_the_weights_is_what_codes_are_made_with(corpus: Path, whole
         assert same > 0.95  # they were encoded in a batch, whose rounding may turn one that lies on a border
         found.append(float(psnr(image, model.decode(codes))))
     assert whole[1]["psnr_heldout"] == pytest.approx(sum(found) / len(found), abs=1e-3)
+
+
+def test_large_pictures_are_looked_at_one_at_a_time(
+    whole: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = VQGAN(RECIPE.vqgan.model).eval()
+    load_weights(newest(whole[0] / "vqgan", "vqgan"), model)
+    seen: list[int] = []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda codes: (seen.append(len(codes)), decode(codes))[1])
+    monkeypatch.setattr(vqgan_figures, "PIXELS", 64 * 64)
+    found = vqgan_figures.figures_of(model, whole[0] / "corpus", whole[0] / "vqgan" / "codes", None)
+    assert len(seen) > 1
+    assert set(seen) == {1}
+    assert found["psnr_heldout"] == pytest.approx(whole[1]["psnr_heldout"], abs=1e-3)
 
 
 def test_grids_and_their_figures_come_every_few_steps(whole: tuple[Path, dict[str, Any]]) -> None:
