@@ -185,7 +185,7 @@ def make_app(service: Service) -> FastAPI:
 
     @app.post("/v1/match")
     async def match(asked: schema.MatchRequest) -> schema.MatchAnswer:
-        image = await service.pictures.read(asked.image)
+        image = await service.pictures.read(asked.image, "image")
         return schema.MatchAnswer(scores=await asyncio.to_thread(service.match, image, asked.texts))
 
     @app.get("/healthz", response_class=PlainTextResponse)

@@ -61,14 +61,19 @@ class Pictures:
         self._threads = ThreadPoolExecutor(AT_ONCE, "fetch")  # of their own: a slow server holds up nothing else
         self._under_way = 0
 
-    async def read(self, url: str) -> bytes:
-        """The bytes behind a URL. UserError for one that cannot or may not be had; BusyError."""
+    async def read(self, url: str, field: str = "image_url") -> bytes:
+        """The bytes behind a URL. UserError, which names the field of the request, for one that cannot or may not be
+        had; BusyError."""
+        try:
+            return await self._read(url)
+        except UserError as error:
+            raise UserError(f"{field}: {error}") from None
+
+    async def _read(self, url: str) -> bytes:
         if url.startswith("data:"):
             return await asyncio.to_thread(self._decoded, url)
         if not self._config.fetch_pictures:
-            raise UserError(
-                "image_url: addresses are not fetched; send the picture itself, as data:image/png;base64,..."
-            )
+            raise UserError("addresses are not fetched; send the picture itself, as data:image/png;base64,...")
         if self._under_way >= AT_ONCE:
             raise BusyError
         self._under_way += 1
@@ -80,13 +85,13 @@ class Pictures:
     def _decoded(self, url: str) -> bytes:
         head, comma, data = url.partition(",")
         if not (head.startswith("data:image/") and head.endswith(";base64") and comma):
-            raise UserError("image_url: it has to be an address, or data:image/png;base64,... (or another kind)")
+            raise UserError("it has to be an address, or data:image/png;base64,... (or another kind)")
         if len(data) * 3 // 4 > self._most:
-            raise UserError(f"image_url: the picture is larger than {self._most} bytes; make it smaller")
+            raise UserError(f"the picture is larger than {self._most} bytes; make it smaller")
         try:
             return base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError):
-            raise UserError("image_url: what follows base64, is not base64") from None
+            raise UserError("what follows base64, is not base64") from None
 
     def _fetched(self, url: str) -> bytes:
         ends = time.monotonic() + self._config.fetch_seconds
@@ -98,9 +103,9 @@ class Pictures:
             try:
                 url = urljoin(url, answer.redirect)
             except ValueError:
-                raise UserError("image_url: it leads to an address that makes no sense") from None
+                raise UserError("it leads to an address that makes no sense") from None
         else:
-            raise UserError(f"image_url: it leads on more than {MOST_REDIRECTS} times; send the last address")
+            raise UserError(f"it leads on more than {MOST_REDIRECTS} times; send the last address")
         if answer.reason:
-            raise UserError(f"image_url: no picture from there ({answer.reason}); send the picture as a data URL")
+            raise UserError(f"no picture from there ({answer.reason}); send the picture as a data URL")
         return answer.bytes

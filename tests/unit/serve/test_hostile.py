@@ -292,7 +292,8 @@ def test_pictures_in_base64_have_a_limit_of_their_own(tmp_path: Path) -> None:
     service = make_service(tmp_path / "run", max_picture_mb=0.001)
     with TestClient(make_app(service)) as client:
         url = f"data:image/png;base64,{base64.b64encode(bytes(2000)).decode()}"
-        assert (
-            "larger than 1048 bytes" in client.post("/v1/chat/completions", json=asks(url)).json()["error"]["message"]
-        )
+        told = client.post("/v1/chat/completions", json=asks(url)).json()["error"]["message"]
+        assert told.startswith("image_url: the picture is larger than 1048 bytes")
+        told = client.post("/v1/match", json={"image": url, "texts": ["a"]}).json()["error"]["message"]
+        assert told.startswith("image: the picture is larger than 1048 bytes")
     service.close()
