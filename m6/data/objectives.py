@@ -129,7 +129,8 @@ def coarse_to_fine(document: Document, context: Context, rng: np.random.Generato
     """Text and the codes of the picture made small in, its codes out."""
     codes = context.codes(document)
     prompt = _prompt(document, codes, context, rng)
-    return (Branch("coarse_to_fine", (*prompt, context.coarse_codes(document)), codes),)
+    small = context.coarse_codes(document).under(codes.grid.shape[0])
+    return (Branch("coarse_to_fine", (*prompt, small), codes),)
 
 
 def rectangle(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

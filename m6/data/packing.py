@@ -114,7 +114,7 @@ class Run:
         """Ids and positions of the cells that are there."""
         codes = segment.grid.reshape(-1)
         shown = codes != HIDDEN
-        places = plane(order, segment.grid.shape[0], segment.grid.shape[1])
+        places = plane(order, segment.grid.shape[0], segment.grid.shape[1], segment.scale)
         return self.vocabulary.code_ids(codes[shown]), places[shown]
 
 
@@ -125,13 +125,15 @@ def line(order: int, count: int) -> np.ndarray:
     return places
 
 
-def plane(order: int, rows: int, columns: int) -> np.ndarray:
+def plane(order: int, rows: int, columns: int, scale: int = 1) -> np.ndarray:
     """Positions [rows * columns, 3] int32 of a picture in reading order; rows and columns count from 1, since text lies
-    at 0."""
+    at 0. Cells of a small copy stand in the middle of those that each of them stands for, `scale` on a side: so a cell
+    of the large picture finds the one that shows its place beside it, wherever that is."""
     places = np.empty((rows, columns, 3), np.int32)
+    middle = (scale + 1) // 2
     places[..., 0] = order
-    places[..., 1] = np.arange(1, rows + 1)[:, None]
-    places[..., 2] = np.arange(1, columns + 1)
+    places[..., 1] = middle + scale * np.arange(rows)[:, None]
+    places[..., 2] = middle + scale * np.arange(columns)
     return places.reshape(-1, 3)
 
 

@@ -37,6 +37,12 @@ class Codes:
     """Image codes [h, w] int, 0 to num_codes - 1, of the image tokenizer; cells that are `HIDDEN` are left out."""
 
     grid: np.ndarray
+    scale: int = 1
+    """Cells on a side of the picture behind it that one of these stands for, if it is a small copy of that."""
+
+    def under(self, height: int) -> Codes:
+        """The same, as a small copy of a picture of so many rows of cells."""
+        return Codes(self.grid, max(1, height // self.grid.shape[0]))
 
 
 Segment: TypeAlias = Text | Picture | Codes

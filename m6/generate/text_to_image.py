@@ -86,7 +86,7 @@ def paint_codes(
     before: list[Codes] = []
     if coarse is not None:
         small = paint_codes(engine, prompts, coarse, sampling, guidance, ahead=ahead)
-        before = [Codes(codes) for codes in small]
+        before = [Codes(codes).under(grid.height) for codes in small]
     elif edit is not None:
         before = [Codes(np.where(edit.region, HIDDEN, edit.codes))] * len(prompts)
     asked, blank = prefixes(engine, prompts, grid, before)

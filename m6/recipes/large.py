@@ -21,7 +21,7 @@ RISE_AND_FALL = ((0.0, 0.0), (0.05, 1.0), (0.6, 1.0), (1.0, 0.02))
 pictures, 3e-3, or without a rise, codes soon tell light from dark and nothing else."""
 
 
-def recipe(num_steps: int = 1_500) -> Recipe:
+def recipe(num_steps: int = 800) -> Recipe:
     """The whole run."""
     drawn = {"drawn": SIDE + 64, "categories": quickstart.THINGS}
     return Recipe(
@@ -58,7 +58,7 @@ def recipe(num_steps: int = 1_500) -> Recipe:
                 mixture=tuple(
                     Entry(source=name, samples=samples, objectives={objective: 1.0})
                     for name in SETS
-                    for objective, samples in (("text_to_coarse", 8), ("coarse_to_fine", 1))
+                    for objective, samples in (("text_to_coarse", 16), ("coarse_to_fine", 1))
                 ),
                 image_input="codes",
                 row_length=4_608,

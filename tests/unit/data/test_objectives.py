@@ -202,10 +202,12 @@ def test_coarse_codes_stand_before_fine_ones() -> None:
     assert isinstance(branch.target, Codes)
     assert AROUND.text.decode(list(text.ids)) == PICTURE["text"]
     assert (coarse.grid.shape, branch.target.grid.shape) == ((2, 2), (8, 8))
+    assert coarse.scale == 4
     (small,) = STANDALONE["text_to_coarse"](PICTURE, AROUND, np.random.default_rng(0))
     assert isinstance(small.target, Codes)
     assert small.prefix == (text,)
     assert (small.target.grid == coarse.grid).all()
+    assert small.target.scale == 1
 
 
 @pytest.mark.parametrize("name", PAINTING)
