@@ -1,4 +1,5 @@
-# make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html
+# make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html; with FROM=mini it begins
+#                   with the model of the package, and trains a quarter of the updates
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
 # make bench        measures everything beside its peers, whose environments it makes first (runs/peers, 7 GB), and
@@ -15,13 +16,15 @@ PYTHON ?= python3
 # make TORCH=torch ...
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+# A run that make quickstart begins with: mini, or a run folder.
+FROM ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: quickstart test lint bench bench-gpu wheel docs release-check clean setup
 
 quickstart: $(READY)
-	$(BIN)/m6 quickstart
+	$(BIN)/m6 quickstart $(if $(FROM),--from $(FROM))
 
 # Tests share the cores: one worker a core, one thread a worker (see tests/conftest.py).
 test: $(READY)

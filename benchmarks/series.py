@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 Words = tuple[str, ...]
 M6 = (sys.executable, "-m", "m6.cli")
-QUICKSTART, PAINT = Path("runs/quickstart"), Path("runs/paint")
+QUICKSTART, PAINT, MINI = Path("runs/quickstart"), Path("runs/paint"), Path("runs/mini")
 
 
 class Preparation(NamedTuple):
@@ -53,6 +53,10 @@ SERIES = {
     "serve": Benchmark(before=_TRAINED),
     "int8": Benchmark(before=(*_stages("paint", PAINT), *_PAINTED)),
     "start": Benchmark(("transformers",)),
+    "mini": Benchmark(
+        calls=(("--only", "mini_first_answer_seconds", "mini_caption_seconds", "mini_pictures16_seconds"),)
+    ),
+    "contamination": Benchmark(before=_stages("mini", MINI)[:1]),
     "growth": Benchmark(),
 }
 
@@ -62,6 +66,9 @@ def smoke(name: str, folder: Path) -> Benchmark:
     if name == "dalle":
         run = folder / "run"
         return Benchmark(calls=(("--smoke", "--run", str(run)),), before=_stages("smoke", run))
+    if name == "contamination":
+        run = folder / "run"
+        return Benchmark(calls=(("--smoke", "--run", str(run)),), before=_stages("smoke", run)[:1])
     if name == "int8":
         run = folder / "run"
         trained = Preparation((*M6, "pretrain", "smoke", "--out", str(run)), run / "pretrain" / "done.json")

@@ -33,7 +33,7 @@ Stages, in the order of the work; each takes a recipe (a name, or the path of a 
   m6 pretrain RECIPE        train the model on all objectives
   m6 evaluate RECIPE        score the model on held-out data, write the report
 
-With a trained run:
+With a trained run; without one, generate and serve ask mini, the small model of the package:
   m6 tasks RUN              write task files out of its corpus
   m6 finetune TASK          train it on one task, into a run folder of its own
   m6 evaluate RUN --task T  measure it on a task, or on --all
@@ -42,7 +42,7 @@ With a trained run:
   m6 generate describe      describe a product
   m6 generate poem          write a poem to a title
   m6 generate paint         paint a picture
-  m6 serve RUN              answer over HTTP, with a page to try it
+  m6 serve [RUN]            answer over HTTP, with a page to try it
   m6 export RUN             write its weights as one folder of safetensors
 
 Before any of it:
@@ -200,7 +200,7 @@ def _recipe_and_folder(verb: str, words: Sequence[str]) -> tuple[Recipe, Path]:
     if run:
         from m6.recipes.recipe import begun
 
-        recipe = begun(recipe, Path(run).resolve())
+        recipe = begun(recipe, run)
     return recipe.override(flags.values(given, recipe, verb)), folder
 
 
@@ -238,7 +238,7 @@ def _stage_help(verb: str, words: Sequence[str]) -> str:
         f"m6 {verb} {usage} [--out DIR] [--section.field value ...]: {summary}.\n\n"
         "RECIPE is a name, the path of a .py file with a function recipe(), or a run folder, which needs no flags.\n"
         f"  --out DIR  the run folder, here {folder}\n"
-        "  --from RUN begin with the tokenizers and weights of a trained run, in a quarter of the updates\n\n"
+        "  --from RUN begin with the tokenizers and weights of a trained run, or mini, in a quarter of the updates\n\n"
         f"Flags, with their values in the recipe {name}; a list is given as JSON, '[1, 2]':\n"
         f"{flags.describe(recipe, sections)}\n\n{others}"
     )

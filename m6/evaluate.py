@@ -16,6 +16,7 @@ from m6 import flags
 from m6.config import UserError
 from m6.recipes.recipe import Recipe
 from m6.run import EndedError, write_atomic
+from m6.shipped import check_own
 from m6.tasks.names import SUMMARIES, check_name
 from m6.train.config import TaskEvaluation
 
@@ -58,7 +59,7 @@ def evaluate(words: Sequence[str]) -> Evaluated:
     alone, given = flags.split([word for word in words if word not in _BARE])
     if len(alone) != 1:
         raise UserError("m6 evaluate --task takes one run folder; see `m6 evaluate --task --help`")
-    folder = Path(alone[0])
+    folder = check_own(alone[0])
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no run folder (no config.json)")
     wanted = TaskEvaluation().override(flags.values(given, TaskEvaluation(), "evaluate"))

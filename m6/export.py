@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from m6 import flags
 from m6.config import UserError, nearest
 from m6.run import read_done, sync_folder, write_atomic
+from m6.shipped import run_folder
 
 if TYPE_CHECKING:
     from m6.model.export import Exported
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 HELP = """\
 m6 export RUN --out FOLDER [--form FORM] [--step N] [--shard-gib X]: a run as a folder that others read.
 
-RUN is a run folder, pretrained or finetuned, that has a checkpoint; it may still be training.
+RUN is a run folder, pretrained or finetuned, that has a checkpoint, or mini; it may still be training.
   --out FOLDER   a folder that is not there yet
   --form FORM    huggingface (by default): all that transformers reads; onnx: that, and model.onnx, held against the
                  model; weights: no more than the weights, which needs no transformers; packed: a run folder with
@@ -50,7 +51,7 @@ def export(words: Sequence[str]) -> str:
             raise UserError(f"--{name.replace('_', '-')}: no such flag{nearest(name, known)}")
     if len(alone) != 1 or "out" not in given:
         raise UserError("m6 export takes a run folder and --out FOLDER; see `m6 export --help`")
-    run, out = Path(alone[0]), Path(given["out"])
+    run, out = run_folder(alone[0]), Path(given["out"])
     form = given.get("form", FORMS[0])
     if form not in FORMS:
         raise UserError(f"--form: {form!r} is none of {', '.join(FORMS)}{nearest(form, FORMS)}")

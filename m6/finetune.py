@@ -12,15 +12,16 @@ from pathlib import Path
 from m6 import flags
 from m6.config import UserError
 from m6.recipes.recipe import Recipe
+from m6.shipped import is_shipped, lasting, run_folder
 from m6.tasks.names import SUMMARIES, check_name
 
 _HELP = """\
 m6 finetune TASK --from RUN --data PATH [--out DIR] [--section.field value ...]: train a trained model on one task.
 m6 finetune DIR: the same again, or on from where it was stopped.
 
-  --from RUN   the run folder to begin with; it stays as it is
+  --from RUN   the run folder to begin with, or mini, the model of the package; it stays as it is
   --data PATH  train.jsonl, or a folder with it and validation.jsonl, or one of a public format
-  --out DIR    the run folder that is made, by default RUN-TASK beside RUN
+  --out DIR    the run folder that is made, by default RUN-TASK beside RUN, runs/mini-TASK for mini
 
 Tasks:
 {tasks}
@@ -53,11 +54,12 @@ def parse(words: Sequence[str]) -> tuple[Path, Recipe]:
     for name in ("from", "data"):
         if name not in given:
             raise UserError(f"m6 finetune {alone[0]}: give --{name} too; see `m6 finetune --help`")
-    base, data = Path(given.pop("from")), given.pop("data")
+    name, data = given.pop("from"), given.pop("data")
+    base = run_folder(name)
     if not (base / "config.json").is_file():
-        raise UserError(f"--from {base}: no run folder (no config.json)")
-    out = Path(given.pop("out", f"{base}-{alone[0]}"))
+        raise UserError(f"--from {name}: no run folder (no config.json)")
+    out = Path(given.pop("out", f"{'runs/' if is_shipped(name) else ''}{Path(name)}-{alone[0]}"))
     recipe = Recipe.read(base / "config.json")
-    told = {"task": alone[0], "data": str(Path(data).resolve()), "start_from": str(base.resolve())}
+    told = {"task": alone[0], "data": str(Path(data).resolve()), "start_from": lasting(name)}
     fresh = Recipe().finetune.model_dump() | told
     return out, recipe.override({"finetune": fresh} | flags.values(given, recipe, "finetune"))

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from m6.config import UserError
 from m6.run import read_done
+from m6.shipped import DEFAULT, run_folder
 
 SIDES = (8, 8192)  # pixels: smaller shows nothing, larger is a mistake or an attack on the memory
 
@@ -85,7 +86,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     _add_painting(kinds["paint"])
     for sub in kinds.values():
         sub.add_argument(
-            "--run", type=Path, default=Path("runs/quickstart"), metavar="DIR", help="a trained run (runs/quickstart)"
+            "--run",
+            type=run_folder,
+            default=DEFAULT,
+            metavar="DIR",
+            help="a trained run; by default mini, that of the package",
         )
         sub.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same result")
         sub.add_argument("--temperature", type=float, metavar="X", help="0 takes the likeliest, 1 samples as learnt")
@@ -127,8 +132,8 @@ def _region(value: str) -> tuple[int, ...]:
 
 
 def _asked_by_task(words: Sequence[str]) -> list[str]:
-    """`RUN --task text_to_image PROMPT FLAGS OUTPUT` in the words of `paint`; others as they are. UserError for another
-    task, and unless there are these three words."""
+    """`[RUN] --task text_to_image PROMPT FLAGS OUTPUT` in the words of `paint`. UserError for another task, and unless
+    there are these words."""
     alone: list[str] = []
     flags: list[str] = []
     task = ""
@@ -143,9 +148,11 @@ def _asked_by_task(words: Sequence[str]) -> list[str]:
             alone.append(word)
     if task != "text_to_image":
         raise UserError(f"--task {task}: only text_to_image is asked for like that; see `m6 generate --help`")
+    if len(alone) == 2:
+        alone = [DEFAULT, *alone]
     if len(alone) != 3:
         found = " ".join(alone) or "none"
-        raise UserError(f"--task text_to_image takes a run, a prompt and a folder or PNG to write, got {found}")
+        raise UserError(f"--task text_to_image takes a run or none, a prompt and a folder or PNG to write, got {found}")
     run, prompt, output = alone
     return ["paint", f"--run={run}", f"--prompt={prompt}", f"--output={output}", *flags]
 

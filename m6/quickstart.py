@@ -18,6 +18,7 @@ from pathlib import Path
 from m6.config import UserError
 from m6.recipes.recipe import Recipe
 from m6.run import duration, read_done
+from m6.shipped import DEFAULT, SHIPPED
 from m6.stages import STAGES, launched
 from m6.train.requirements import check_recipe
 
@@ -29,6 +30,10 @@ def run(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> int:
         raise UserError("m6 quickstart is the work of one process; torchrun is for pretrain and finetune")
     if read_done(folder, "pretrain") is None:
         check_recipe(recipe, folder)
+    if read_done(folder, "corpus") is None and not recipe.pretrain.start_from and _fits_mini(recipe):
+        print(
+            "with --from mini it begins with the model of the package, and trains a quarter of the updates", flush=True
+        )
     for position, name in enumerate(STAGES, start=1):
         print(f"[{position}/{len(STAGES)}] {name}: {STAGES[name].summary}", flush=True)
         code = _run_child(name, arguments)
@@ -40,6 +45,11 @@ def run(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> int:
             return code
     print(_closing(folder))
     return 0
+
+
+def _fits_mini(recipe: Recipe) -> bool:
+    """Whether the recipe could begin with the model of the package: their pictures have to be of one size."""
+    return Recipe.read(SHIPPED[DEFAULT] / "config.json").corpus.image_size == recipe.corpus.image_size
 
 
 def _run_child(name: str, arguments: Sequence[str]) -> int:

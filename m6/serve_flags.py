@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from m6 import flags
 from m6.config import UserError
 from m6.serve.config import ServeConfig
+from m6.shipped import DEFAULT, run_folder
 
 _HELP = """\
-m6 serve RUN [--name value ...]: answer over HTTP, as OpenAI's interface does, and show the studio page.
+m6 serve [RUN] [--name value ...]: answer over HTTP, as OpenAI's interface does, and show the studio page.
+
+RUN is a trained run folder; without one it is mini, the small model of the package.
 
 Flags, with their values:
 {flags}"""
@@ -24,9 +26,9 @@ def describe() -> str:
 def serve(words: Sequence[str]) -> None:
     """Serves what the words name until it is told to end. UserError for whatever is wrong with them."""
     alone, given = flags.split(words)
-    if len(alone) != 1:
-        raise UserError("m6 serve takes one run folder; see `m6 serve --help`")
-    folder = Path(alone[0])
+    if len(alone) > 1:
+        raise UserError("m6 serve takes one run folder, or none for mini; see `m6 serve --help`")
+    folder = run_folder(alone[0] if alone else DEFAULT)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no run folder (no config.json); make one with: m6 quickstart")
     config = ServeConfig().override(flags.values(given, ServeConfig(), "serve"))

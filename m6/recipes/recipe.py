@@ -16,6 +16,7 @@ from pydantic import model_validator
 from m6.config import Config, UserError, Whole, load_recipe, recipe_names
 from m6.corpus.config import CorpusConfig
 from m6.model.config import ModelConfig
+from m6.shipped import lasting, run_folder
 from m6.tokenizer.config import TokenizerConfig
 from m6.train.config import EvaluateStage, FinetuneStage, PretrainStage, VQGANStage
 
@@ -92,14 +93,14 @@ def named(name: str) -> Recipe:
     return recipe
 
 
-def begun(recipe: Recipe, run: Path) -> Recipe:
+def begun(recipe: Recipe, name: str) -> Recipe:
     """The recipe, beginning where a trained run stands instead of at chance: what `--from RUN` makes of it.
 
     Vocabulary, image tokenizer and the model's shape are those of the run, for its weights mean something with these
     alone; corpus and objectives are those of the recipe. What the run has learnt needs no first steps of its own: all
     lines of the mixture join at once. UserError if it is no run folder, or has pictures of another size.
     """
-    config = run / "config.json"
+    config, run = run_folder(name) / "config.json", lasting(name)
     if not config.is_file():
         raise UserError(f"--from: {run} is not a run folder, it has no config.json")
     theirs = Recipe.read(config)
@@ -110,14 +111,14 @@ def begun(recipe: Recipe, run: Path) -> Recipe:
     every = pretrain.loop.log_every
     return recipe.override(
         {
-            "tokenizer.start_from": str(run),
+            "tokenizer.start_from": run,
             "vqgan.model": theirs.vqgan.model,
-            "vqgan.start_from": str(run),
+            "vqgan.start_from": run,
             "vqgan.frozen": True,
             "vqgan.losses": type(recipe.vqgan.losses)(),
             "vqgan.features": type(recipe.vqgan.features)(),
             "model": theirs.model,
-            "pretrain.start_from": str(run),
+            "pretrain.start_from": run,
             "pretrain.data.image_input": theirs.pretrain.data.image_input,
             "pretrain.data.mixture": tuple(entry.override({"first_step": 0}) for entry in pretrain.data.mixture),
             "pretrain.loop.num_steps": max(1, round(BEGUN_SHARE * pretrain.loop.num_steps / every)) * every,

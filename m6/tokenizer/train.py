@@ -14,6 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from m6.config import UserError
 from m6.run import Run, write_atomic
 from m6.shards import Shards
+from m6.shipped import run_folder
 from m6.tokenizer.config import TokenizerConfig
 from m6.tokenizer.vocabulary import SPECIALS
 
@@ -62,7 +63,7 @@ def run(run: Run, config: TokenizerConfig) -> dict[str, float]:
         if row["split"] == "train":
             asked = [words for question in row["questions"] for words in (question["question"], question["answer"])]
             texts += [row["title"], row["text"], dict(row["attributes"] or []).get("form", ""), *asked]
-    tokenizer = _taken(Path(config.start_from)) if config.start_from else train_tokenizer(texts, config)
+    tokenizer = _taken(run_folder(config.start_from)) if config.start_from else train_tokenizer(texts, config)
     write_atomic(run.stage("tokenizer") / "tokenizer.json", tokenizer.to_str(pretty=True))
     characters = sum(len(text) for text in texts)
     tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False))

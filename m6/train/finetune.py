@@ -29,6 +29,7 @@ from m6.model.lora import add_lora
 from m6.model.weights import beside, check_beside, checkpoints, newest_weights
 from m6.parallel.mesh import Ranks
 from m6.run import Run, read_done, read_metrics
+from m6.shipped import run_folder
 from m6.tasks.example import Example
 from m6.tasks.files import has_split, read_split
 from m6.tasks.task import named
@@ -48,7 +49,7 @@ def run(run: Run, stage: FinetuneStage, seed: int) -> dict[str, Any]:
     ranks = Ranks.of(stage.parallel, "cuda" if torch.cuda.is_available() and stage.loop.device != "cpu" else "cpu")
     with ranks.agreed():
         if ranks.first:
-            take_over(Path(stage.start_from), run.folder)
+            take_over(run_folder(stage.start_from), run.folder)
     with ranks.agreed():
         try:
             examples = examples_of(stage, "train")
@@ -111,7 +112,7 @@ def check_codes(folder: Path, base: str) -> None:
 
 def prepare(folder: Path, stage: FinetuneStage, examples: Sequence[Example], seed: int, ranks: Ranks) -> Task[Batch]:
     """What is trained. UserError for whatever is missing or does not fit."""
-    weights = None if checkpoints(folder / "finetune") else newest_weights(Path(stage.start_from))
+    weights = None if checkpoints(folder / "finetune") else newest_weights(run_folder(stage.start_from))
     engine = Engine.load(folder, weights, device="cpu")
     segments = RunSegments(engine, folder)
     data = engine.data.override({"max_skipped": stage.max_skipped})

@@ -22,6 +22,7 @@ from m6.model.transformer import Transformer
 from m6.model.weights import beside, checkpoints, load_weights, newest
 from m6.parallel.mesh import ALONE, Ranks
 from m6.run import Run, read_metrics
+from m6.shipped import run_folder
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import coarse_codes
@@ -180,7 +181,7 @@ def prepare(
     with torch.device("meta" if ranks.joined and not begins else "cpu"):
         model = Transformer(model_config, vocabulary.size, backbone)
     if begins:
-        begin(model, Path(stage.start_from), run.folder, seed)
+        begin(model, run_folder(stage.start_from), run.folder, seed)
     return pretraining(model, steps, heldout, ranks)
 
 

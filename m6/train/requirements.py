@@ -13,6 +13,7 @@ from m6.config import UserError
 from m6.model.config import ModelConfig
 from m6.model.vision_folder import VisionFolder
 from m6.recipes.recipe import Recipe
+from m6.shipped import run_folder
 from m6.train.config import LoopConfig, PretrainStage
 from m6.train.start import check_start
 from m6.vqgan.config import VQGANConfig
@@ -55,7 +56,7 @@ def check_pretraining(stage: PretrainStage, model: ModelConfig, vqgan: VQGANConf
     if model.experts.num_experts > 1 and model.experts.kernel == "grouped":
         _check_grouped(stage.loop, model)
     if stage.start_from:
-        check_start(Path(stage.start_from), model, folder)
+        check_start(run_folder(stage.start_from), model, folder)
 
 
 def _check_loop(loop: LoopConfig) -> None:

@@ -17,6 +17,7 @@ from m6.data.pictures import PictureBatch, Pictures, to_tensor
 from m6.model.weights import WEIGHTS, checkpoints, load_weights, newest
 from m6.parallel.mesh import ALONE
 from m6.run import Run, read_metrics
+from m6.shipped import run_folder
 from m6.train.checkpoint_files import write
 from m6.train.config import VQGANStage
 from m6.train.hardware import prepare_cpu
@@ -72,7 +73,7 @@ def begin(stage: VQGANStage, seed: int) -> VQGAN:
     torch.manual_seed(seed)
     if not stage.start_from:
         return VQGAN(stage.model)
-    start = Path(stage.start_from)
+    start = run_folder(stage.start_from)
     model = _of_run(start) if (start / "vqgan").is_dir() else read(start)
     free = ("quantizer.decay", "quantizer.revive_below", "quantizer.commitment", "quantizer.entropy")
     unlike = [each for each in differences(model.config, stage.model) if not each.startswith(free)]

@@ -307,7 +307,7 @@ def test_a_painting_is_asked_for_in_two_ways(trained: Path, capsys: Said) -> Non
     ("words", "expected"),
     [
         (["RUN", "--task", "paint", "x", "out"], "--task paint: only text_to_image"),
-        (["RUN", "--task", "text_to_image", "x"], "takes a run, a prompt and a folder or PNG to write, got RUN x"),
+        (["RUN", "--task", "text_to_image"], "takes a run or none, a prompt and a folder or PNG to write, got RUN"),
         (["RUN", "--task=text_to_image", "", "out"], "--prompt: the text is empty"),
         (
             ["RUN", "--task", "text_to_image", "x", "out", "--sise", "64"],

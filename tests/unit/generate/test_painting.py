@@ -119,7 +119,7 @@ def test_a_fine_picture_is_painted_behind_a_coarse_one() -> None:
     engine = small_engine(WINDOW, tell_size=True)
     (codes,) = paint_codes(engine, PROMPTS[:1], Grid(4, 6), Sampling(), coarse=Grid(2, 3))
     (small,) = paint_codes(engine, PROMPTS[:1], Grid(2, 3), Sampling())
-    prefix = (engine.text(PROMPTS[0]), engine.text("6x4"), Codes(small))
+    prefix = (engine.text(PROMPTS[0]), engine.text("6x4"), Codes(small, scale=2))
     assert code_logits(engine, prefix, codes).argmax(-1).tolist() == codes.flatten().tolist()
 
 

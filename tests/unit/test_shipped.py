@@ -1,0 +1,108 @@
+"""The run of the package: what its name means, that it is whole, and that nothing is written there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from m6.cli import main
+from m6.config import UserError
+from m6.export import export
+from m6.finetune import parse
+from m6.model.weights import check_beside, newest, opened
+from m6.recipes import quickstart
+from m6.recipes.recipe import Recipe, begun
+from m6.run import read_done
+from m6.shipped import DEFAULT, SHIPPED, check_own, is_shipped, lasting, run_folder
+
+Said = pytest.CaptureFixture[str]
+MINI = SHIPPED[DEFAULT]
+MOST = 30 * 2**20
+"""Bytes of a folder that comes with the package."""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_name_is_a_path_or_a_run_of_the_package(tmp_path: Path) -> None:
+    assert run_folder("mini") == MINI
+    assert is_shipped("mini")
+    assert lasting("mini") == "mini"
+    assert run_folder("runs/mini") == Path("runs/mini")
+    assert not is_shipped("runs/mini")
+    assert lasting("runs/mini") == str(tmp_path / "runs" / "mini")
+
+
+def test_what_stands_at_the_path_goes_first(tmp_path: Path) -> None:
+    (tmp_path / "mini").mkdir()
+    assert run_folder("mini") == Path("mini")
+    assert not is_shipped("mini")
+    assert lasting("mini") == str(tmp_path / "mini")
+    assert check_own("mini") == Path("mini")
+
+
+def test_it_is_whole_and_small() -> None:
+    files = [path for path in MINI.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MOST
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md", ".jsonl"}  # nothing pickled
+    assert (MINI / "README.md").is_file()
+    assert read_done(MINI, "pretrain") is not None
+    weights = newest(MINI / "pretrain", "pretrain")
+    check_beside(weights, MINI)
+    opened(weights)  # verifies the hashes
+    opened(newest(MINI / "vqgan", "vqgan"))
+
+
+def test_it_is_of_its_recipe_and_names_no_machine() -> None:
+    from m6.recipes import mini
+
+    assert Recipe.read(MINI / "config.json") == mini.recipe()
+    for path in MINI.rglob("*.json*"):
+        assert "/work/" not in path.read_text()
+        assert "/home/" not in path.read_text()
+
+
+def test_a_run_that_begins_with_it_does_not_keep_where_it_lies() -> None:
+    recipe = begun(quickstart.recipe(), "mini")
+    assert recipe.pretrain.start_from == recipe.tokenizer.start_from == recipe.vqgan.start_from == "mini"
+    assert recipe.model == Recipe.read(MINI / "config.json").model
+
+
+def test_finetuning_begins_with_it(tmp_path: Path) -> None:
+    folder, recipe = parse(["captioning", "--from", "mini", "--data", str(tmp_path)])
+    assert folder == Path("runs/mini-captioning")
+    assert recipe.finetune.start_from == "mini"
+
+
+@pytest.mark.parametrize("words", [["mini", "--task", "captioning", "--data", "x"], ["mini", "--all", "--data", "x"]])
+def test_nothing_is_written_there(words: list[str], capsys: Said) -> None:
+    assert main(["evaluate", *words]) == 2
+    told = capsys.readouterr().err
+    assert "mini comes with the package" in told
+    assert "m6 export mini --form packed --out runs/mini" in told
+
+
+def test_it_is_made_a_run_of_ones_own(tmp_path: Path) -> None:
+    told = export(["mini", "--form", "packed", "--out", "own"])
+    assert "own" in told
+    with pytest.raises(UserError, match="comes with the package"):
+        check_own("mini")
+    ours, theirs = (opened(newest(folder / "pretrain", "pretrain"))[0].read() for folder in (tmp_path / "own", MINI))
+    assert ours.keys() == theirs.keys()
+    # a number that was rounded once is rounded to itself
+    assert all((ours[name] - tensor).abs().max() <= 1e-6 * tensor.abs().max() for name, tensor in theirs.items())
+
+
+def test_the_first_command_needs_no_run(tmp_path: Path, capsys: Said) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in MINI.rglob("*"))
+    assert main(["generate", "paint", "--prompt", "红苹果", "--output", "apple.png"]) == 0
+    assert (tmp_path / "apple.png").is_file()
+    assert main(["generate", "--task", "text_to_image", "红苹果", "--seed", "1", "pear.png"]) == 0
+    assert main(["generate", "caption", "--image", "apple.png"]) == 0
+    assert main(["generate", "poem", "--title", "春晓", "--form", "五言绝句"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].count("，") + lines[-1].count("。") or len(lines) > 2
+    assert sorted((path, path.stat().st_mtime_ns) for path in MINI.rglob("*")) == before
+    assert os.listdir(tmp_path)
