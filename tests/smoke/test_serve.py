@@ -107,7 +107,7 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_taken(run: Path) -> N
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "takes one run folder"),
+        (["RUN", "RUN"], "takes one run folder"),
         (["nowhere"], "no run folder"),
         (["RUN", "--port", "-1"], "port"),
         (["RUN", "--host", "192.0.2.1"], "take another"),
