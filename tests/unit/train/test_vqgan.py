@@ -132,7 +132,12 @@ def test_large_pictures_are_looked_at_one_at_a_time(
     load_weights(newest(whole[0] / "vqgan", "vqgan"), model)
     seen: list[int] = []
     decode = model.decode
-    monkeypatch.setattr(model, "decode", lambda codes: (seen.append(len(codes)), decode(codes))[1])
+
+    def counted(codes: torch.Tensor) -> torch.Tensor:
+        seen.append(len(codes))
+        return decode(codes)
+
+    monkeypatch.setattr(model, "decode", counted)
     monkeypatch.setattr(vqgan_figures, "PIXELS", 64 * 64)
     found = vqgan_figures.figures_of(model, whole[0] / "corpus", whole[0] / "vqgan" / "codes", None)
     assert len(seen) > 1
