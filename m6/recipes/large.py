@@ -18,7 +18,7 @@ SIDE = 1024
 SETS = ("pictures_twemoji",)
 RISE_AND_FALL = ((0.0, 0.0), (0.05, 1.0), (0.6, 1.0), (1.0, 0.02))
 """Rates of the image tokenizer. Squares cut out of large drawings are of few colours: learnt at the rate of whole
-pictures, 3e-3, or without a rise, codes soon tell light from dark and nothing else."""
+pictures, 3e-3, from the first update on, codes told light from dark and nothing else."""
 
 
 def recipe(num_steps: int = 800) -> Recipe:

@@ -1,6 +1,7 @@
 """The run of the package: what its name means, that it is whole, and that nothing is written there."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,8 @@ def test_the_first_command_needs_no_run(tmp_path: Path, capsys: Said) -> None:
     assert main(["generate", "--task", "text_to_image", "红苹果", "--seed", "1", "pear.png"]) == 0
     assert main(["generate", "caption", "--image", "apple.png"]) == 0
     assert main(["generate", "poem", "--title", "春晓", "--form", "五言绝句"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].count("，") + lines[-1].count("。") or len(lines) > 2
+    assert sorted(os.listdir(tmp_path)) == ["apple.png", "pear.png"]
+    *_, caption, first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"[\u4e00-\u9fff，。、：]+", caption)
+    assert all(re.fullmatch(r"[\u4e00-\u9fff]{5}，[\u4e00-\u9fff]{5}。", line) for line in (first, second))
     assert sorted((path, path.stat().st_mtime_ns) for path in MINI.rglob("*")) == before
-    assert os.listdir(tmp_path)
