@@ -115,7 +115,7 @@ def _add_painting(parser: argparse.ArgumentParser) -> None:
     add("--n", type=int, metavar="N", help="candidates, of the seeds --seed, --seed + 1, ...")
     add("--best", type=int, metavar="K", help="keep the K that fit the prompt best, as the model itself judges")
     add("--size", metavar="S", help="pixels, as 256, or width x height, as 384x256; that of the run by default")
-    add("--coarse", metavar="S", help="paint a picture of this size first, and that of --size behind it")
+    add("--coarse", metavar="S", help="paint a picture of this size first, and that of --size over it")
     add("--guidance", type=float, metavar="X", help="how strictly to follow the prompt; 1 is no more than learnt")
     add("--image", type=Path, metavar="FILE", help="a picture to edit")
     add("--region", type=_region, metavar="X,Y,W,H", help="what of it is painted anew, in pixels of the painting")

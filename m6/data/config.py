@@ -42,11 +42,18 @@ class DataConfig(Config):
     """Mean length of a hidden span, tokens."""
     empty_prompt: Share = 0.1
     """Share of pictures painted from an empty prompt, which guidance needs."""
+    title_prompt: Share = 0.0
+    """Share of the other pictures painted from the title of their document alone, where it has one: what a person types
+    is more often "猫" than "猫。宠物、小猫"."""
     tell_size: bool = False
     """Behind the prompt of every painting, say its columns and rows of codes, as "32x24": for pictures of several sizes
     and shapes in one training, which begin alike."""
     coarse_factor: int = Field(4, ge=2)
     """How many times smaller the picture is whose codes stand before a fine one's, on each side; for coarse_to_fine."""
+    blank_codes: Share = 0.0
+    """Of coarse_to_fine, the codes of a picture that those after them do not read are up to this share of all, anew for
+    each: neighbours tell so much that only their absence teaches to look at the coarse picture (word dropout, arXiv
+    1511.06349)."""
     max_questions: Count = 4
     """Questions asked about one picture in one sample, at the most."""
     max_text: Count = 128

@@ -13,7 +13,7 @@ import numpy as np
 
 from m6.corpus.document import Document
 from m6.data.config import DataConfig
-from m6.data.sample import HIDDEN, Branch, Codes, Segment, Text
+from m6.data.sample import HIDDEN, Branch, Codes, Segment, Text, spread
 from m6.tokenizer.vocabulary import MASK, MATCH
 
 YES, NO = "是", "否"
@@ -126,11 +126,12 @@ def text_to_coarse(document: Document, context: Context, rng: np.random.Generato
 
 
 def coarse_to_fine(document: Document, context: Context, rng: np.random.Generator) -> tuple[Branch, ...]:
-    """Text and the codes of the picture made small in, its codes out."""
+    """Text in, the codes of the picture out, over those of the picture made small."""
     codes = context.codes(document)
     prompt = _prompt(document, codes, context, rng)
-    small = context.coarse_codes(document).under(codes.grid.shape[0])
-    return (Branch("coarse_to_fine", (*prompt, small), codes),)
+    coarse = spread(context.coarse_codes(document).grid, *codes.grid.shape)
+    blanks = rng.random(codes.grid.shape) < rng.uniform(0.0, context.config.blank_codes)
+    return (Branch("coarse_to_fine", prompt, Codes(codes.grid, coarse, blanks)),)
 
 
 def rectangle(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -220,7 +221,12 @@ def _denoising(name: str, document: Document, context: Context, rng: np.random.G
 
 
 def _prompt(document: Document, codes: Codes, context: Context, rng: np.random.Generator) -> tuple[Segment, ...]:
-    """What is to be painted: the text, now and then none; and the size, where that is told."""
-    prompt = "" if rng.random() < context.config.empty_prompt else document["text"]
-    size = size_prompt(*codes.grid.shape) if context.config.tell_size else ""
+    """What is to be painted: the text, now and then its title or none; and the size, where that is told."""
+    config = context.config
+    prompt = document["text"]
+    if rng.random() < config.empty_prompt:
+        prompt = ""
+    elif config.title_prompt and rng.random() < config.title_prompt:
+        prompt = document["title"] or prompt
+    size = size_prompt(*codes.grid.shape) if config.tell_size else ""
     return tuple(Text(context.encode(part)) for part in (prompt, size) if part)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from m6.data.sample import HIDDEN, Branch, Codes, Sample, Segment, Text
 from m6.data.unusable import Skipped
-from m6.tokenizer.vocabulary import END, IMAGE, PAD, TEXT, Vocabulary
+from m6.tokenizer.vocabulary import END, IMAGE, MASK, PAD, TEXT, Vocabulary
 
 PatchGrid: TypeAlias = int | Callable[[int, int], tuple[int, int]]
 """What tells how many tokens a picture is: the side of a square patch, or a function from height and width, pixels, to
@@ -46,6 +46,9 @@ class Batch:
     label_sample: Tensor  # [N] int64, index into `keys`
     objectives: tuple[str, ...]
     keys: tuple[str, ...]
+    coarse: Tensor | None = None
+    """[R, T] int64, of a token that asks for a cell of a picture painted over a small one, the id of that one's code
+    there, elsewhere `PAD`; None if there are no such pictures."""
     skipped: tuple[Skipped, ...] = ()
     """Documents that could not be used when it was made."""
 
@@ -65,6 +68,7 @@ class Part:
     labels: np.ndarray | None = None  # [N] int64, of a target
     objective: str = ""
     weight: float = 0.0
+    coarse: np.ndarray | None = None  # [N] int64, of a target painted over a small picture
 
 
 class Run:
@@ -101,20 +105,24 @@ class Run:
 
     def add_target(self, branch: Branch, order: int, number: int) -> None:
         """Adds what branch `number` writes: it starts with a marker, and each token is the label of the one before."""
-        if isinstance(branch.target, Text):
-            labels = np.array([*branch.target.ids, END], np.int64)
+        target, coarse = branch.target, None
+        if isinstance(target, Text):
+            labels = read = np.array([*target.ids, END], np.int64)
             start, places = TEXT, line(order, len(labels))
         else:
-            labels, places = self._codes(branch.target, order)  # each token stands at the cell that it predicts
-            start = IMAGE
-        ids = np.concatenate([[start], labels[:-1]])
-        self._add(Part(ids, places, number, labels, branch.objective, branch.weight))
+            labels, places = self._codes(target, order)  # each token stands at the cell that it predicts
+            start, there = IMAGE, target.grid != HIDDEN
+            read = labels if target.blanks is None else np.where(target.blanks[there], MASK, labels)
+            if target.coarse is not None:
+                coarse = self.vocabulary.code_ids(target.coarse[there])
+        ids = np.concatenate([[start], read[:-1]])
+        self._add(Part(ids, places, number, labels, branch.objective, branch.weight, coarse))
 
     def _codes(self, segment: Codes, order: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and positions of the cells that are there."""
         codes = segment.grid.reshape(-1)
         shown = codes != HIDDEN
-        places = plane(order, segment.grid.shape[0], segment.grid.shape[1], segment.scale)
+        places = plane(order, segment.grid.shape[0], segment.grid.shape[1])
         return self.vocabulary.code_ids(codes[shown]), places[shown]
 
 
@@ -125,15 +133,13 @@ def line(order: int, count: int) -> np.ndarray:
     return places
 
 
-def plane(order: int, rows: int, columns: int, scale: int = 1) -> np.ndarray:
+def plane(order: int, rows: int, columns: int) -> np.ndarray:
     """Positions [rows * columns, 3] int32 of a picture in reading order; rows and columns count from 1, since text lies
-    at 0. Cells of a small copy stand in the middle of those that each of them stands for, `scale` on a side: so a cell
-    of the large picture finds the one that shows its place beside it, wherever that is."""
+    at 0."""
     places = np.empty((rows, columns, 3), np.int32)
-    middle = (scale + 1) // 2
     places[..., 0] = order
-    places[..., 1] = middle + scale * np.arange(rows)[:, None]
-    places[..., 2] = middle + scale * np.arange(columns)
+    places[..., 1] = np.arange(1, rows + 1)[:, None]
+    places[..., 2] = np.arange(1, columns + 1)
     return places.reshape(-1, 3)
 
 
@@ -215,6 +221,7 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
     weights = np.zeros(shape, np.float32)
     objective = np.zeros(shape, np.int64)
     key_of = np.zeros(shape, np.int64)
+    coarse = np.full(shape, PAD, np.int64)
     pictures: list[tuple[np.ndarray, range]] = []
     for r, row in enumerate(rows):
         start = 0
@@ -234,6 +241,8 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
                     weights[r, span] = part.weight
                     objective[r, span] = number_of.get(part.objective, 0)  # an idle batch has none
                     key_of[r, span] = index
+                if part.coarse is not None:
+                    coarse[r, span] = part.coarse
                 start = span.stop
     groups, patch_at = group_pictures(pictures)
     label_at = np.flatnonzero(labels.reshape(-1) != NO_LABEL)
@@ -256,4 +265,5 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
         label_sample=chosen(key_of),
         objectives=objectives,
         keys=tuple(sample.key for sample in samples),
+        coarse=torch.from_numpy(coarse) if (coarse != PAD).any() else None,
     )

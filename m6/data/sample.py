@@ -37,12 +37,16 @@ class Codes:
     """Image codes [h, w] int, 0 to num_codes - 1, of the image tokenizer; cells that are `HIDDEN` are left out."""
 
     grid: np.ndarray
-    scale: int = 1
-    """Cells on a side of the picture behind it that one of these stands for, if it is a small copy of that."""
+    coarse: np.ndarray | None = None
+    """Of a picture that is painted over a small one of itself, the codes [h, w] of that at each cell, see `spread`."""
+    blanks: np.ndarray | None = None
+    """Cells [h, w] bool of a target that are written as any other, and not read by those after them."""
 
-    def under(self, height: int) -> Codes:
-        """The same, as a small copy of a picture of so many rows of cells."""
-        return Codes(self.grid, max(1, height // self.grid.shape[0]))
+
+def spread(small: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The codes [h', w'] of a small picture at each cell [height, width] of the large one."""
+    rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), small.shape, strict=True))
+    return small[rows[:, None], columns]
 
 
 Segment: TypeAlias = Text | Picture | Codes

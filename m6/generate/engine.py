@@ -134,6 +134,7 @@ class Engine:
         """What the model makes of its inputs (see `Transformer.forward`), which may lie anywhere; the states stay where
         they are computed."""
         ids, position, mask, patch_at = (self._brought(each) for each in (ids, position, mask, patch_at))
+        named = {name: self._brought(value) for name, value in named.items()}
         hidden: Tensor = self.model(ids, position, mask, [self._brought(each) for each in pictures], patch_at, **named)
         return hidden
 
@@ -222,14 +223,16 @@ class Engine:
         *,
         blank: Sequence[Prefix] | None = None,
         region: np.ndarray | None = None,
+        coarse: np.ndarray | None = None,
         ahead: int = 1,
         watch: Watch | None = None,
     ) -> np.ndarray:
         """Image codes [B, height, width] after each prefix. With guidance other than 1 every request is worked on
         twice, once from its `blank` prefix (nothing, if there are none), both in one batch.
 
-        region: [height, width] bool, the cells that are painted; others stay `HIDDEN`. ahead: codes that are guessed at
-        in one step, see `jacobi`; what is painted is the same. watch: is told of the codes after each step.
+        region: [height, width] bool, the cells that are painted; others stay `HIDDEN`. coarse: [B, height, width], the
+        codes at each cell of small pictures that are painted over. ahead: codes that are guessed at in one step, see
+        `jacobi`; what is painted is the same. watch: is told of the codes after each step.
         """
         region = np.ones((height, width), bool) if region is None else region
         blank = [()] * len(prefixes) if blank is None else blank
@@ -244,7 +247,16 @@ class Engine:
         for start in range(0, len(prefixes), BATCH):
             chunk, without = (list(each[start : start + BATCH]) for each in (prefixes, blank))
             draws = generators(sampling.seed + start, len(chunk))
-            request = Request(chunk, without if guidance != 1.0 else [], places, sampling, draws, guidance)
+            beneath = None if coarse is None else self.vocabulary.code_ids(coarse[start : start + BATCH, region])
+            request = Request(
+                chunk,
+                without if guidance != 1.0 else [],
+                places,
+                sampling,
+                draws,
+                guidance,
+                None if beneath is None else torch.from_numpy(beneath),
+            )
             how = jacobi if ahead > 1 else plain
             told(start, how(self, request, partial(told, start), ahead))
         return grids
@@ -262,7 +274,9 @@ class Engine:
                 for each in (batch.label_at, batch.sample, batch.branch, batch.causal, batch.position)
             )
             mask = build_mask(sample, branch, causal, position, self.model.config.code_attention)
-            hidden = self.hidden(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at)
+            hidden = self.hidden(
+                batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, coarse=batch.coarse
+            )
             losses = F.cross_entropy(self.model.logits(hidden).cpu(), batch.labels, reduction="none")
             found.append(torch.zeros(len(batch.keys)).index_add(0, batch.label_sample, losses).numpy())
         return np.concatenate(found)

@@ -39,11 +39,16 @@ class Request:
     sampling: Sampling
     draws: Sequence[torch.Generator]  # one a picture
     guidance: float
+    coarse: Tensor | None = None  # [B, N], ids of the small pictures' codes at the cells
 
     def begin(self, engine: Engine, sparse: bool) -> Prefill:
         """All prefixes in caches, the blank ones behind the others."""
         places = self.places if sparse else ()
         return Prefill(engine, self.prefixes + self.blank, len(self.places), places)
+
+    def beneath(self, start: int, end: int) -> Tensor | None:
+        """Ids [B or 2 B, end - start] of what the small pictures show at these cells."""
+        return None if self.coarse is None else self.coarse[:, start:end].repeat(2 if self.blank else 1, 1)
 
     def numbers(self) -> Tensor:
         """What each cell draws: [B, N] float64 in 0 to 1."""
@@ -67,7 +72,7 @@ def plain(engine: Engine, request: Request, told: Told, ahead: int = 1) -> np.nd
     tokens = torch.full((len(request.prefixes),), IMAGE)
     painted = torch.full((len(request.prefixes), len(request.places)), -1)
     for index, (row, column) in enumerate(request.places):
-        hidden = state.step(tokens.repeat(halves), state.order, row, column)
+        hidden = state.step(tokens.repeat(halves), state.order, row, column, request.beneath(index, index + 1))
         painted[:, index] = request.codes(engine, hidden, numbers[:, index])
         tokens = painted[:, index] + engine.vocabulary.text_size
         told(painted.numpy())
@@ -90,7 +95,7 @@ def jacobi(engine: Engine, request: Request, told: Told, ahead: int) -> np.ndarr
         tokens = before + engine.vocabulary.text_size
         if not done:
             tokens = torch.cat([torch.full((len(tokens), 1), IMAGE), tokens], 1)
-        hidden = state.several(tokens.repeat(halves, 1), places[done:end])
+        hidden = state.several(tokens.repeat(halves, 1), places[done:end], request.beneath(done, end))
         found = request.codes(engine, hidden, numbers[:, done:end])
         wrong = (found != guessed[:, done:end]).any(0).nonzero()
         right = min(int(wrong[0, 0]) + 1 if len(wrong) else end - done, end - done)

@@ -45,7 +45,7 @@ class Wanted:
     size: str = ""
     """Pixels, as 256 or, width x height, 384x256; that of the pictures the run was trained on if empty."""
     coarse: str = ""
-    """Paint a picture of that size first, and the other behind it; straight away if empty."""
+    """Paint a picture of that size first, and the other over it; straight away if empty."""
     guidance: float = GUIDANCE
     image: Path | None = None
     """A picture that is edited."""

@@ -86,19 +86,20 @@ class Prefill:
             for cache in self.caches:
                 cache.length, cache.behind = 0, behind
 
-    def step(self, tokens: Tensor, order: Tensor, row: int, column: int) -> Tensor:
-        """Hidden states [B, D] after one more token [B] of each row, which stands at (order, row, column)."""
+    def step(self, tokens: Tensor, order: Tensor, row: int, column: int, coarse: Tensor | None = None) -> Tensor:
+        """Hidden states [B, D] after one more token [B] of each row, which stands at (order, row, column). coarse:
+        [B, 1], what a small picture shows there, if it is painted over."""
         place = torch.stack([order, torch.full_like(order, row), torch.full_like(order, column)], -1)[:, None]
         cache = self.caches[0]
         mask = None
         if self.padded:
             seen = cache.behind.read[cache.length] if cache.behind else slice(cache.length + 1)
             mask = self.visible[..., seen]
-        return self.engine.hidden(tokens[:, None], place, mask, caches=self.caches)[:, 0]
+        return self.engine.hidden(tokens[:, None], place, mask, caches=self.caches, coarse=coarse)[:, 0]
 
-    def several(self, tokens: Tensor, cells: Tensor) -> Tensor:
+    def several(self, tokens: Tensor, cells: Tensor, coarse: Tensor | None = None) -> Tensor:
         """Hidden states [B, T, D] after T more tokens [B, T] of each row, of one picture, which stand at the cells
-        [T, 2] (row, column); each sees those before it."""
+        [T, 2] (row, column); each sees those before it. coarse: [B, T], as for `step`."""
         rows, count = tokens.shape
         order = self.order[:, None, None].expand(-1, count, -1)
         place = torch.cat([order, cells.expand(rows, -1, -1)], -1)
@@ -110,7 +111,7 @@ class Prefill:
             allowed &= reaches(codes, *cells[:, None].unbind(-1), *shown.unbind(-1))
             self.cells = torch.cat([self.cells, cells])
         mask = allowed.to(self.visible.device) & self.visible[..., : start + count]
-        return self.engine.hidden(tokens, place, mask, caches=self.caches)
+        return self.engine.hidden(tokens, place, mask, caches=self.caches, coarse=coarse)
 
     def forget(self, count: int) -> None:
         """Takes the last `count` tokens of `several` back."""

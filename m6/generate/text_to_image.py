@@ -1,6 +1,6 @@
 """Text to pictures: prompts, image codes of the model, and the image tokenizer's decoder.
 
-A picture may be painted at once, behind a small one of itself (coarse to fine), or in a region of another picture. Each
+A picture may be painted at once, over a small one of itself (coarse to fine), or in a region of another picture. Each
 is a row of the Sample table, and is asked for as it was learnt.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from m6.config import UserError
-from m6.data.sample import HIDDEN, Codes
+from m6.data.sample import HIDDEN, Codes, spread
 from m6.generate.engine import Engine
 from m6.generate.painting import Watch
 from m6.generate.prefill import Prefix
@@ -83,18 +83,24 @@ def paint_codes(
 ) -> np.ndarray:
     """One grid of codes [B, h, w] a prompt. coarse: that of a small picture that is painted before; edit: the picture
     of which a region is painted."""
-    before: list[Codes] = []
+    before = [] if edit is None else [Codes(np.where(edit.region, HIDDEN, edit.codes))] * len(prompts)
+    beneath = None
     if coarse is not None:
         small = paint_codes(engine, prompts, coarse, sampling, guidance, ahead=ahead)
-        before = [Codes(codes).under(grid.height) for codes in small]
-    elif edit is not None:
-        before = [Codes(np.where(edit.region, HIDDEN, edit.codes))] * len(prompts)
+        beneath = np.stack([spread(codes, *grid) for codes in small])
     asked, blank = prefixes(engine, prompts, grid, before)
-    region = edit.region if edit is not None else None
     codes = engine.paint(
-        asked, grid.height, grid.width, sampling, guidance, blank=blank, region=region, ahead=ahead, watch=watch
+        asked,
+        *grid,
+        sampling,
+        guidance,
+        blank=blank,
+        region=None if edit is None else edit.region,
+        coarse=beneath,
+        ahead=ahead,
+        watch=watch,
     )
-    return np.where(edit.region, codes, edit.codes) if edit is not None else codes
+    return codes if edit is None else np.where(edit.region, codes, edit.codes)
 
 
 def paint_pictures(

@@ -99,6 +99,9 @@ class ModelConfig(Config):
     """Rows and columns of a picture, patches or codes, at the most."""
     code_attention: CodeAttentionConfig = CodeAttentionConfig()
     """Attention among the codes of a picture that is painted; all of them by default."""
+    coarse_codes: bool = False
+    """Paints over small pictures: what the small one shows at a cell is added to what the token that asks for the cell
+    shows. For coarse_to_fine."""
     rope_base: Positive = 10_000.0
     """Base of the rotary wavelengths of text; pictures use a shorter one, see `attention.rotary`."""
     init_std: Positive = 0.02

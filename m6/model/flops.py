@@ -23,12 +23,13 @@ TRAINING_BYTES = {"weights": 4, "gradients": 4, "optimizer": 8}
 
 def parameters(config: ModelConfig, vocab_size: int, *, active: bool = False) -> dict[str, int]:
     """Trained parameters by part, but for those of a backbone, which comes from elsewhere. The output shares the
-    weights of the embedding, which also has rows and columns. With `active`, of experts those that one token meets."""
+    weights of the embedding, which also has rows, columns and the projection of coarse codes. With `active`, of experts
+    those that one token meets."""
     width, layers, experts = config.hidden_size, config.num_layers, config.experts
     sparse = sum(map(config.has_experts, range(layers)))
     held = experts_per_token(config) if active else experts.num_experts
     return {
-        "embedding": (vocab_size + 2 * (config.max_side + 1)) * width,
+        "embedding": (vocab_size + 2 * (config.max_side + 1) + config.coarse_codes * width) * width,
         "attention": layers * 4 * width**2,
         "feed-forward": (layers - sparse) * 2 * width * config.ffn_size,
         "experts": sparse * held * 2 * width * config.expert_ffn_size,

@@ -19,6 +19,7 @@ from m6.model.experts import MixtureOfExperts, Routing
 from m6.model.initial import initialise
 from m6.model.masks import Mask
 from m6.model.vision import PatchEmbedding
+from m6.tokenizer.vocabulary import PAD
 
 
 class FeedForward(nn.Module):
@@ -78,6 +79,8 @@ class Transformer(nn.Module):
         self.row_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
         self.column_embedding = nn.Embedding(config.max_side + 1, config.hidden_size)
         self.patch_embedding = PatchEmbedding(config, backbone)
+        width = config.hidden_size
+        self.coarse_projection = nn.Linear(width, width, bias=False) if config.coarse_codes else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = nn.LayerNorm(config.hidden_size, bias=False)
         initialise(self, config, self.seed)
@@ -92,6 +95,7 @@ class Transformer(nn.Module):
         caches: Sequence[Cache | SlotCache] | None = None,
         at: Tensor | None = None,
         real: Tensor | None = None,
+        coarse: Tensor | None = None,
     ) -> Tensor:
         """Hidden states [B, T, D] after the last norm; with `at` [N], flat places in [B * T], only theirs: [N, D];
         -1 is filling, whose states mean nothing.
@@ -100,12 +104,17 @@ class Transformer(nn.Module):
         pictures: groups [N, S, S', 3] uint8 of one size each; their P patches together, in reading order, are written
         over the embeddings at the flat places patch_at [P] in [B * T]. caches: one a layer, filled in place.
         real: [B, T] bool, false for padding, which then takes no expert's time and place.
+        coarse: [B, T] int, see `Batch`; only with `config.coarse_codes`.
         """
         x = self.embedding(ids)
         if patch_at is not None and len(patch_at):
             patches = torch.cat([self.patch_embedding(group) for group in pictures])
             x = x.reshape(-1, x.shape[-1]).index_copy(0, patch_at, patches).view_as(x)
         x = x + self.row_embedding(position[..., 1]) + self.column_embedding(position[..., 2])
+        if coarse is not None:
+            assert self.coarse_projection is not None, "a model without coarse_codes"
+            beneath = self.coarse_projection(self.embedding(coarse))
+            x = x + beneath.masked_fill((coarse == PAD)[..., None], 0.0)
         rotation = rotary(position, self.config.hidden_size // self.config.num_heads, self.config.rope_base)
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
@@ -115,6 +124,11 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """[.., D] -> [.., V]."""
         return F.linear(hidden, self.embedding.weight)
+
+    def occasional(self) -> list[nn.Parameter]:
+        """The trained parameters that only some batches use."""
+        parts = (self.patch_embedding, self.coarse_projection)
+        return [p for part in parts if part is not None for p in part.parameters() if p.requires_grad]
 
     def experts(self) -> dict[int, MixtureOfExperts]:
         """The layers with experts, by index."""

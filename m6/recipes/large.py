@@ -1,7 +1,7 @@
 """Large pictures: drawings of 1024 x 1024 pixels painted from words, coarse to fine, in 64 x 64 codes of 16 pixels.
 
 The sources are vectors, so that every detail is true at this size. The image tokenizer sees squares cut out of them.
-The transformer paints a picture of 256 pixels from the words, and behind it the large one, each of whose codes sees a
+The transformer paints a picture of 256 pixels from the words, and over it the large one, each of whose codes sees a
 window of those about it; so training and painting cost as much as there are codes, and no more.
 """
 
@@ -51,6 +51,7 @@ def recipe(num_steps: int = 800) -> Recipe:
             num_heads=4,
             ffn_size=768,
             max_side=SIDE // 16,
+            coarse_codes=True,
             code_attention=CodeAttentionConfig(pattern="window", rows=6, columns=6),
         ),
         pretrain=PretrainStage(
@@ -58,11 +59,13 @@ def recipe(num_steps: int = 800) -> Recipe:
                 mixture=tuple(
                     Entry(source=name, samples=samples, objectives={objective: 1.0})
                     for name in SETS
-                    for objective, samples in (("text_to_coarse", 16), ("coarse_to_fine", 1))
+                    for objective, samples in (("text_to_coarse", 10), ("coarse_to_fine", 2))
                 ),
                 image_input="codes",
                 row_length=4_608,
                 tell_size=True,
+                blank_codes=1.0,
+                title_prompt=0.5,
             ),
             loop=LoopConfig(
                 num_steps=num_steps,

@@ -78,6 +78,7 @@ def recipe(look_steps: int = 600, num_steps: int = 4_400) -> Recipe:
                 row_length=384,
                 max_questions=6,
                 max_text=768,
+                title_prompt=0.5,
             ),
             loop=LoopConfig(
                 num_steps=num_steps,

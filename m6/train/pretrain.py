@@ -59,9 +59,18 @@ def batch_loss(
     at, labels = F.pad(batch.label_at, fill, value=-1), F.pad(batch.labels, fill)
     total_weight = batch.weights.sum() if total is None else total
     shares = F.pad(batch.weights / total_weight.clamp(min=SMALLEST_WEIGHT), fill)
-    hidden = model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=at, real=batch.sample >= 0)
+    hidden = model(
+        batch.ids,
+        batch.position,
+        mask,
+        batch.pictures,
+        batch.patch_at,
+        at=at,
+        real=batch.sample >= 0,
+        coarse=batch.coarse,
+    )
     if model.training:
-        hidden = _Touch.apply(hidden, *(p for p in model.patch_embedding.parameters() if p.requires_grad))
+        hidden = _Touch.apply(hidden, *model.occasional())
     loss, losses = linear_cross_entropy(hidden, model.embedding.weight, labels, shares)
     losses = losses[: len(batch.labels)]
     found = tallies(model, ranks)
@@ -77,8 +86,8 @@ def batch_loss(
 
 
 class _Touch(torch.autograd.Function):
-    """Gives zeros to the gradients of what reads pictures, beside what a batch gives: one without pictures, or a rank
-    without them, updates the same parameters as any other."""
+    """Gives zeros to the gradients of what only some batches use, beside what a batch gives: one without pictures, or a
+    rank without them, updates the same parameters as any other."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, *weights: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ def check_pretraining(stage: PretrainStage, model: ModelConfig, vqgan: VQGANConf
         VisionFolder.read(model.crops.folder)
         if find_spec("transformers") is None:
             raise UserError("model.stem 'crops' needs transformers: pip install 'open-m6[vision]'")
+    if not model.coarse_codes and any(entry.objectives.get("coarse_to_fine") for entry in stage.data.mixture):
+        raise UserError("the objective coarse_to_fine needs model.coarse_codes true")
     _check_loop(stage.loop)
     if model.experts.num_experts > 1 and model.experts.kernel == "grouped":
         _check_grouped(stage.loop, model)

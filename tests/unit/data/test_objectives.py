@@ -194,20 +194,47 @@ def test_inpainting_asks_for_a_rectangle_from_all_about_it() -> None:
     assert (painted > 0).all()
 
 
-def test_coarse_codes_stand_before_fine_ones() -> None:
+def test_fine_codes_are_painted_over_coarse_ones() -> None:
     (branch,) = STANDALONE["coarse_to_fine"](PICTURE, AROUND, np.random.default_rng(0))
-    text, coarse = branch.prefix
+    (text,) = branch.prefix
     assert isinstance(text, Text)
-    assert isinstance(coarse, Codes)
     assert isinstance(branch.target, Codes)
+    assert branch.target.coarse is not None
     assert AROUND.text.decode(list(text.ids)) == PICTURE["text"]
-    assert (coarse.grid.shape, branch.target.grid.shape) == ((2, 2), (8, 8))
-    assert coarse.scale == 4
+    assert (branch.target.grid.shape, branch.target.coarse.shape) == ((8, 8), (8, 8))
     (small,) = STANDALONE["text_to_coarse"](PICTURE, AROUND, np.random.default_rng(0))
     assert isinstance(small.target, Codes)
     assert small.prefix == (text,)
-    assert (small.target.grid == coarse.grid).all()
-    assert small.target.scale == 1
+    assert (np.kron(small.target.grid, np.ones((4, 4), int)) == branch.target.coarse).all()
+    assert small.target.coarse is None
+
+
+def test_a_share_of_pictures_is_painted_from_the_title() -> None:
+    around = Surroundings(AROUND.text)
+    around.config = DataConfig(empty_prompt=0.2, title_prompt=0.5)
+    found, rng = [], np.random.default_rng(0)
+    for _ in range(1_000):
+        (branch,) = STANDALONE["text_to_image"](PICTURE, around, rng)
+        found += [around.text.decode(list(part.ids)) for part in branch.prefix if isinstance(part, Text)] or [""]
+    shares = {prompt: found.count(prompt) / 1_000 for prompt in ("", PICTURE["title"], PICTURE["text"])}
+    assert shares == pytest.approx({"": 0.2, PICTURE["title"]: 0.4, PICTURE["text"]: 0.4}, abs=0.05)
+    assert PICTURE["title"] != PICTURE["text"]
+    (branch,) = STANDALONE["text_to_image"]({**PICTURE, "title": ""}, around, np.random.default_rng(1))
+    assert len(branch.prefix) == 1
+
+
+def test_up_to_a_share_of_a_fine_picture_is_blank() -> None:
+    around = Surroundings(AROUND.text)
+    around.config = DataConfig(blank_codes=0.5)
+    shares = []
+    for seed in range(200):
+        (branch,) = STANDALONE["coarse_to_fine"](PICTURE, around, np.random.default_rng(seed))
+        assert isinstance(branch.target, Codes)
+        assert branch.target.blanks is not None
+        shares.append(branch.target.blanks.mean())
+    assert abs(np.mean(shares) - 0.25) < 0.03
+    assert min(shares) < 0.03
+    assert 0.45 < max(shares) < 0.7
 
 
 @pytest.mark.parametrize("name", PAINTING)

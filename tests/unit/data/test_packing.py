@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from m6.data.packing import assign_rows, choose_rows, common_length, pack, plane
-from m6.data.sample import HIDDEN, Branch, Codes, Sample, Text
+from m6.data.sample import HIDDEN, Branch, Codes, Sample, Text, spread
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.tokenizer.vocabulary import END, IMAGE, TEXT
+from m6.tokenizer.vocabulary import END, IMAGE, MASK, PAD, TEXT
 from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 
@@ -62,12 +63,31 @@ def test_pictures_lie_on_a_plane() -> None:
     assert plane(7, 2, 2).tolist() == [[7, 1, 1], [7, 1, 2], [7, 2, 1], [7, 2, 2]]
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_cells_of_a_small_copy_stand_amid_those_they_stand_for(scale: int) -> None:
-    fine, coarse = plane(8, 4 * scale, 2 * scale), plane(7, 4, 2, scale)
-    for _, row, column in fine.tolist():
-        _, own_row, own_column = coarse.tolist()[(row - 1) // scale * 2 + (column - 1) // scale]
-        assert max(abs(own_row - row), abs(own_column - column)) <= scale // 2
+def test_a_small_picture_is_spread_over_the_cells_of_a_large_one() -> None:
+    small = np.arange(6).reshape(2, 3)
+    enlarged = Image.fromarray(small.astype(np.uint8)).resize((6, 4), Image.Resampling.NEAREST)
+    assert spread(small, 4, 6).tolist() == np.asarray(enlarged).tolist()
+    assert spread(small, 3, 4).tolist() == [[0, 0, 1, 2], [0, 0, 1, 2], [3, 3, 4, 5]]
+
+
+def test_blanks_are_written_and_not_read() -> None:
+    grid, blanks = np.array([[5, HIDDEN, 6], [7, 8, 9]]), np.array([[True, True, False], [False, True, False]])
+    batch = pack([Sample("k", (), (Branch("coarse_to_fine", (), Codes(grid, None, blanks)),))], VOCABULARY, 8, 0)
+    first = VOCABULARY.text_size
+    assert batch.labels.tolist() == [first + code for code in (5, 6, 7, 8, 9)]
+    assert batch.ids[0].tolist() == [IMAGE, MASK, first + 6, first + 7, MASK]
+
+
+def test_a_token_shows_what_the_small_picture_has_where_it_asks() -> None:
+    grid, coarse = np.array([[5, HIDDEN], [6, 7]]), np.array([[1, 2], [3, 4]])
+    over = Sample("k", (), (Branch("coarse_to_fine", (Text((300,)),), Codes(grid, coarse)),))
+    batch = pack([over, Sample("l", (), (Branch("captioning", (), Text((301,))),))], VOCABULARY, 8, 0)
+    assert batch.coarse is not None
+    first = VOCABULARY.text_size
+    assert batch.ids[0].tolist()[:4] == [300, IMAGE, first + 5, first + 6]
+    assert batch.labels[:3].tolist() == [first + 5, first + 6, first + 7]
+    assert batch.coarse[:, :4].tolist() == [[PAD, first + 1, first + 3, first + 4], [PAD] * 4]
+    assert pack([Sample("l", (), (Branch("captioning", (), Text((301,))),))], VOCABULARY, 8, 0).coarse is None
 
 
 @pytest.mark.parametrize(("lengths", "row_length"), [([5, 3, 3, 2, 2, 1], 8), ([9, 1], 8), ([4] * 7, 8), ([1], 0)])

@@ -30,12 +30,20 @@ def _tokenizer() -> TextTokenizer:
     return tokenizer(documents())
 
 
-def small_engine(codes: CodeAttentionConfig = FULL, tell_size: bool = False) -> Engine:
-    """Of 8 pixels a code, trained on pictures of 16."""
+def small_engine(codes: CodeAttentionConfig = FULL, tell_size: bool = False, coarse: bool = False) -> Engine:
+    """Of 8 pixels a code, trained on pictures of 16. coarse: paints over small pictures."""
     torch.manual_seed(0)
     text, shape = _tokenizer(), VQGANConfig(channels=(8, 8, 16))
     vocabulary = Vocabulary(text.size, shape.num_codes)
-    size = ModelConfig(num_layers=2, hidden_size=64, num_heads=2, ffn_size=128, init_std=0.2, code_attention=codes)
+    size = ModelConfig(
+        num_layers=2,
+        hidden_size=64,
+        num_heads=2,
+        ffn_size=128,
+        init_std=0.2,
+        code_attention=codes,
+        coarse_codes=coarse,
+    )
     data = DataConfig(image_input="pixels", tell_size=tell_size)
     return Engine(Transformer(size, vocabulary.size), vocabulary, text, VQGAN(shape), data, picture_size=16)
 
@@ -51,5 +59,7 @@ def next_logits(engine: Engine, prefix: Prefix, target: Text | Codes) -> torch.T
     batch = pack([as_trained(prefix, target)], engine.vocabulary, 8, 0)
     mask = boolean_mask(batch.sample, batch.branch, batch.causal, batch.position, engine.model.config.code_attention)
     with torch.inference_mode():
-        hidden = engine.model(batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at)
+        hidden = engine.model(
+            batch.ids, batch.position, mask, batch.pictures, batch.patch_at, at=batch.label_at, coarse=batch.coarse
+        )
         return engine.model.logits(hidden)

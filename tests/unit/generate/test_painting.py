@@ -23,9 +23,9 @@ PROMPTS = ("红苹果", "左边是企鹅")
 DRAWN = Sampling(temperature=1.0, top_k=40, seed=5)
 
 
-def code_logits(engine: Engine, prefix: Prefix, codes: np.ndarray) -> torch.Tensor:
+def code_logits(engine: Engine, prefix: Prefix, codes: np.ndarray, coarse: np.ndarray | None = None) -> torch.Tensor:
     """Of every cell that is painted: [N, num_codes]."""
-    return next_logits(engine, prefix, Codes(codes))[:, engine.vocabulary.text_size :]
+    return next_logits(engine, prefix, Codes(codes, coarse))[:, engine.vocabulary.text_size :]
 
 
 def test_guidance_of_1_is_none() -> None:
@@ -62,9 +62,9 @@ def test_guesses_that_are_right_save_steps() -> None:
         engine.model.embedding.weight[engine.vocabulary.text_size :] = 0
     taken = []
 
-    def count(self: Prefill, tokens: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    def count(self: Prefill, tokens: torch.Tensor, cells: torch.Tensor, coarse: torch.Tensor | None) -> torch.Tensor:
         taken.append(len(cells))
-        return several(self, tokens, cells)
+        return several(self, tokens, cells, coarse)
 
     several = Prefill.several
     with mock.patch.object(Prefill, "several", count):
@@ -115,12 +115,21 @@ def test_a_region_is_painted_from_all_that_is_known() -> None:
     assert not torch.allclose(changed, guided)
 
 
-def test_a_fine_picture_is_painted_behind_a_coarse_one() -> None:
-    engine = small_engine(WINDOW, tell_size=True)
-    (codes,) = paint_codes(engine, PROMPTS[:1], Grid(4, 6), Sampling(), coarse=Grid(2, 3))
-    (small,) = paint_codes(engine, PROMPTS[:1], Grid(2, 3), Sampling())
-    prefix = (engine.text(PROMPTS[0]), engine.text("6x4"), Codes(small, scale=2))
-    assert code_logits(engine, prefix, codes).argmax(-1).tolist() == codes.flatten().tolist()
+@pytest.mark.parametrize("ahead", [1, 7])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_fine_picture_is_painted_over_a_coarse_one(guidance: float, ahead: int) -> None:
+    engine = small_engine(WINDOW, tell_size=True, coarse=True)
+    size = engine.text("6x4")
+    drawn = paint_codes(engine, PROMPTS, Grid(4, 6), Sampling(), guidance, coarse=Grid(2, 3), ahead=ahead)
+    small = paint_codes(engine, PROMPTS, Grid(2, 3), Sampling(), guidance)
+    for prompt, codes, beneath in zip(PROMPTS, drawn, small.repeat(2, 1).repeat(2, 2), strict=True):
+        guided, without = (
+            code_logits(engine, prefix, codes, beneath) for prefix in ((engine.text(prompt), size), (size,))
+        )
+        chosen = (without + guidance * (guided - without)).argmax(-1)
+        assert chosen.tolist() == codes.flatten().tolist()
+        other = code_logits(engine, (engine.text(prompt), size), codes, np.roll(beneath, 2, 1))
+        assert not torch.allclose(other, guided)
 
 
 def test_one_watches_while_it_is_painted() -> None:

@@ -10,12 +10,19 @@ from m6.config import UserError, load_recipe
 from m6.data.config import DataConfig, Entry
 from m6.data.images import CodeStore, decode_image
 from m6.data.mixture import Mixture
+from m6.data.packing import pack
 from m6.data.pictures import to_tensor
-from m6.data.sample import Codes
+from m6.data.sample import Branch, Codes, Sample
+from m6.model.config import ModelConfig
+from m6.model.transformer import Transformer
 from m6.train import coarse_codes
+from m6.train.config import PretrainStage
+from m6.train.pretrain import batch_loss
+from m6.train.requirements import check_pretraining
 from m6.train.vqgan_encode import encode_corpus
 from m6.vqgan.config import VQGANConfig
 from m6.vqgan.model import VQGAN
+from tests.unit.data.examples import VOCABULARY
 from tests.unit.small_corpus import tokenizer, write_corpus
 
 SHAPE = VQGANConfig(channels=(8, 8, 16))
@@ -55,10 +62,33 @@ def test_coarse_codes_are_those_of_the_pictures_made_small(model: VQGAN, tmp_pat
     )
     for sample in mixture.samples(0):
         (branch,) = sample.branches
-        coarse = branch.prefix[-1]
-        assert isinstance(coarse, Codes)
         assert isinstance(branch.target, Codes)
-        assert (coarse.grid.shape, branch.target.grid.shape) == ((4, 4), (8, 8))
+        assert branch.target.coarse is not None
+        at = next(number for number, row in enumerate(rows) if sample.key.endswith(f"/{row['id']}"))
+        assert (branch.target.coarse == np.kron(store[at], np.ones((2, 2), int))).all()
+        assert (branch.target.grid == CodeStore(tmp_path / "vqgan" / "codes")[at]).all()
+
+
+def test_a_model_without_a_place_for_them_is_refused(tmp_path: Path) -> None:
+    stage = PretrainStage(data=DATA)
+    with pytest.raises(UserError, match=r"coarse_to_fine needs model.coarse_codes true"):
+        check_pretraining(stage, ModelConfig(), SHAPE, tmp_path)
+    check_pretraining(stage, ModelConfig(coarse_codes=True), SHAPE, tmp_path)
+
+
+def test_a_batch_without_them_trains_what_reads_them() -> None:
+    """With a gradient of nothing: ranks update the same weights, whatever each has drawn."""
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(num_layers=1, coarse_codes=True), VOCABULARY.size)
+    assert model.coarse_projection is not None
+    gradients = []
+    for coarse in (np.ones((2, 2), int), None):
+        painted = Branch("coarse_to_fine", (), Codes(np.zeros((2, 2), int), coarse))
+        model.zero_grad()
+        batch_loss(model, pack([Sample("k", (), (painted,))], VOCABULARY, 8, 0))[0].backward()
+        assert model.coarse_projection.weight.grad is not None
+        gradients.append(bool(model.coarse_projection.weight.grad.any()))
+    assert gradients == [True, False]
 
 
 def test_they_are_written_once(model: VQGAN, tmp_path: Path) -> None:
