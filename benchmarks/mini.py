@@ -139,21 +139,23 @@ def _learnt(run: Path) -> Scores:
 
 
 def _beside(key: str, ours: Scores, peer: Scores, name: str) -> list[Row]:
-    """A row for each held-out score with an interval that both have, and first how many lie above the other's."""
-    rows, above = [], 0
-    shared = [each for each in ours if "_heldout" in each and f"{each}.low" in ours and f"{each}.low" in peer]
-    for each in shared:
-        low, high = ours[f"{each}.low"], ours[f"{each}.high"]
-        others = peer[f"{each}.low"], peer[f"{each}.high"]
-        above += low > others[1]
-        lies = "above" if low > others[1] else "below" if high < others[0] else "overlaps"
-        note = f"95 % intervals {low:.3f} to {high:.3f}, theirs {others[0]:.3f} to {others[1]:.3f}: {lies}"
-        one, other = ours[each], peer[each]
+    """A row for each score that both have, with its baseline; and first how many held-out ones lie above the other's,
+    by their intervals."""
+    rows, held = [], []
+    for each in [each for each in ours if f"{each}.baseline" in ours and each in peer]:
+        one, other, baseline = ours[each], peer[each], ours[f"{each}.baseline"]
+        notes = [f"trivial baseline {baseline:.3f}"] if baseline is not None else []
+        if f"{each}.low" in ours and f"{each}.low" in peer:
+            (low, high), (least, most) = ((found[f"{each}.low"], found[f"{each}.high"]) for found in (ours, peer))
+            lies = "above" if low > most else "below" if high < least else "overlaps"
+            notes.append(f"95 % intervals {low:.3f} to {high:.3f}, theirs {least:.3f} to {most:.3f}: {lies}")
+            held += [lies] * ("_heldout" in each)
         ratio = one / other if other else float(one == other)
-        made = row(f"{key}_{each}", [one], "share", peer=[other], peer_name=name, ratios=[ratio], note=note)
+        unit = "bits" if "bits" in each else "share"
+        made = row(f"{key}_{each}", [one], unit, peer=[other], peer_name=name, ratios=[ratio], note="; ".join(notes))
         rows.append(_commanded(made, key))
-    note = f"of {len(shared)} held-out scores, those whose interval lies above that of {name}"
-    return [_commanded(row(f"{key}_above", [above], "scores", note=note), key), *rows]
+    note = f"of {len(held)} held-out scores with an interval, those that lie above that of {name}"
+    return [_commanded(row(f"{key}_above", [held.count("above")], "scores", note=note), key), *rows]
 
 
 def _commanded(made: Row, key: str) -> Row:

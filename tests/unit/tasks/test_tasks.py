@@ -23,7 +23,9 @@ def test_an_interval_covers_the_mean_and_shrinks_with_more_values() -> None:
     low, high = interval(few)
     assert low < 0.5 < high
     assert interval(many)[1] - interval(many)[0] < (high - low) / 5
-    assert interval([1.0] * 9) == (1.0, 1.0)
+    low, high = interval([1.0] * 9)
+    assert (low**9, high) == (pytest.approx(0.025), 1.0)  # were the true share lower, nine of nine would be rarer still
+    assert interval([0.0] * 9) == (0.0, pytest.approx(1 - low))
 
 
 def test_the_nearest_picture_is_found() -> None:
