@@ -8,6 +8,7 @@ state.json with the hashes.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -118,7 +119,8 @@ def _pack(checkpoint: Path, folder: Path, run: Path) -> Exported:
 
     check_beside(checkpoint, run)
     (folder / "tokenizer").mkdir()
-    for name in ("config.json", "versions.json", "tokenizer/tokenizer.json"):
+    write_atomic(folder / "config.json", _alone((run / "config.json").read_text(encoding="utf-8")))
+    for name in ("versions.json", "tokenizer/tokenizer.json"):
         if (run / name).exists():
             write_atomic(folder / name, (run / name).read_bytes())
     pack_weights(newest(run / "vqgan", "vqgan"), folder / "vqgan", {}, exact=True)
@@ -127,6 +129,15 @@ def _pack(checkpoint: Path, folder: Path, run: Path) -> Exported:
     if read_done(run, stage) is not None:
         write_atomic(folder / stage / "done.json", (run / stage / "done.json").read_bytes())
     return exported
+
+
+def _alone(config: str) -> str:
+    """The config of a run that stands alone: where another lay that it began with means nothing elsewhere."""
+    sections = json.loads(config)
+    for section in sections.values():
+        if isinstance(section, dict) and section.get("start_from"):
+            section["start_from"] = ""
+    return json.dumps(sections, indent=2, ensure_ascii=False) + "\n"
 
 
 def _beside(run: Path, folder: Path, form: str) -> str:

@@ -88,3 +88,10 @@ def test_a_packed_run_is_verified_and_can_be_begun_with(run: Path, tmp_path: Pat
     with pytest.raises(UserError, match="missing, cut short or altered"):
         Engine.load(out)
     assert Recipe.read(out / "config.json") == Recipe.read(run / "config.json")
+
+
+def test_a_packed_run_does_not_tell_where_it_began(run: Path, tmp_path: Path) -> None:
+    recipe = Recipe.read(run / "config.json")
+    begun = {f"{section}.start_from": "/somewhere/else" for section in ("tokenizer", "vqgan", "pretrain")}
+    recipe.override(begun).write(run / "config.json")
+    assert Recipe.read(export(run, tmp_path / "out") / "config.json") == recipe
