@@ -1,11 +1,11 @@
 """m6-mini-zh: a small model to hand on, for two cores and some hours, by estimate.
 
-    for stage in corpus tokenizer vqgan pretrain; do m6 $stage mini; done
-    m6 export runs/mini --out m6-mini-zh --form packed
+    m6 quickstart mini
 
 It reads pictures, answers, writes poems and paints, at 64 pixels. It learns from sources of the starter corpus whose
-licences ask for no more than to be named, none that asks for its own terms on what is made of it; and from scenes made
-of bundled pictures, without end, so that it learns what pictures are made of instead of keeping them.
+licences ask for no more than to be named, none that asks for its own terms on what is made of it; and from 40,000
+scenes made of bundled pictures, so that it learns what pictures are made of instead of keeping them. `mini_titles` goes
+on from it.
 """
 
 from m6.corpus.config import CorpusConfig, ScenesConfig, SceneShares
@@ -78,7 +78,6 @@ def recipe(look_steps: int = 600, num_steps: int = 4_400) -> Recipe:
                 row_length=384,
                 max_questions=6,
                 max_text=768,
-                title_prompt=0.5,
             ),
             loop=LoopConfig(
                 num_steps=num_steps,

@@ -69,6 +69,7 @@ def recipe(look_steps: int = 600, paint_steps: int = 1_200) -> Recipe:
                 image_input="pixels",
                 row_length=256,
                 max_questions=6,
+                title_prompt=0.5,
             ),
             loop=LoopConfig(
                 num_steps=num_steps,

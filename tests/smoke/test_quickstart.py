@@ -28,6 +28,7 @@ KEYS = [
     "vq.codebook_used",
     "tokens_per_second",
     "text_to_image.right_seen",
+    "text_to_image.titled_seen",
     "caption.exact_seen",
     "matching.accuracy_seen",
     "scene.caption_exact_heldout",

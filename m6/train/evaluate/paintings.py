@@ -28,17 +28,20 @@ SCENES = [
 
 
 def paintings(about: Evaluation) -> tuple[Scores, Examples]:
-    """Known texts against the nearest training picture, and unseen ones found again among other prompts."""
+    """Known texts, and their titles alone, against the nearest training picture; unseen ones found again among other
+    prompts."""
     scores: Scores = {}
     shown: list[Example] = []
-    for key, split, check, most in (
-        ("text_to_image.right_seen", "train", nearest_is_meant, 32),
-        ("text_to_image.round_trip_heldout", "heldout", found_again, 16),
+    for key, split, titled, check, most in (
+        ("text_to_image.right_seen", "train", False, nearest_is_meant, 32),
+        ("text_to_image.titled_seen", "train", True, nearest_is_meant, 0),
+        ("text_to_image.round_trip_heldout", "heldout", False, found_again, 16),
     ):
         documents = about.some("emoji", split)
         if len(documents) < 2:
             continue
-        painted = paint_pictures(about.engine, [d["text"] for d in documents], guidance=about.stage.guidance)
+        prompts = [document["title"] if titled else document["text"] for document in documents]
+        painted = paint_pictures(about.engine, prompts, guidance=about.stage.guidance)
         right, chance = check(about, documents, painted)
         scores |= with_interval(key, right, chance)
         for index, document in enumerate(documents[:most]):

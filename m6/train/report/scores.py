@@ -14,6 +14,7 @@ from m6.train.report.material import Material
 # What the scores are called; a key that is not here is shown by itself.
 NAMES = {
     "text_to_image.right_seen": both("painting is the right picture", "画的正是那幅图"),
+    "text_to_image.titled_seen": both("painted from the name alone", "只凭名称画出"),
     "caption.exact_seen": both("caption exact", "描述全对"),
     "caption.keyword_f1_seen": both("keywords, F1", "关键词 F1"),
     "scene.caption_exact_seen": both("scene: caption exact", "场景：描述全对"),
