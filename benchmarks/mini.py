@@ -49,7 +49,8 @@ VIEW = ("tokenizer", "vqgan", "pretrain")
 TRAINED = ("vqgan", "pretrain")
 FLAGS: Flags = {
     "--full": {
-        "type": Path, "default": Path("runs/mini"), "metavar": "RUN", "help": "what mini was packed from (runs/mini)"
+        "type": Path, "default": Path("runs/mini-titles"), "metavar": "RUN",
+        "help": "what mini was packed from (runs/mini-titles)",
     },
     "--quickstart": {
         "type": Path, "default": Path("runs/quickstart"), "metavar": "RUN",

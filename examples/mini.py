@@ -1,8 +1,9 @@
 """The pictures of the page on mini: python examples/mini.py RUN docs
 
-`images/mini-paintings.png`: held-out combinations, numbers and hues of the corpus of a run, the first of each kind in
-its order, painted by mini, the likeliest code each time; right or wrong, nothing picked by hand. And
-`images/mini-curve.svg`, the loss on held-out rows over mini's updates. Prints the prompts.
+Painted by mini, the likeliest code each time, right or wrong, nothing picked by hand: `images/mini-paintings.png`,
+held-out combinations, numbers and hues of the corpus of a run, the first of each kind in its order;
+`images/mini-names.png`, things from their names alone, evenly out of those it was trained on. And
+`images/mini-curve.svg`, the loss of paintings over its two trainings. Prints the prompts.
 """
 
 import sys
@@ -11,37 +12,53 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.curve import curve_svg
-from m6.corpus.document import from_row
+from m6.corpus.document import Document, from_row
 from m6.generate.engine import Engine
 from m6.generate.paintings import sheet
 from m6.generate.text_to_image import paint_pictures
+from m6.recipes import quickstart
 from m6.run import read_metrics
 from m6.shards import Shards
 from m6.shipped import DEFAULT, SHIPPED
 
 ROWS = {"pair": 8, "count": 4, "colour": 4}
 """What is new in a scene, and how many are shown."""
-ENLARGED, FIGURE = 2, "heldout/loss"
+NAMES, ENLARGED, FIGURE = 24, 2, "loss/text_to_image"
 
 
-def heldout(run: Path, kind: str) -> list[str]:
-    """What held-out scenes of the corpus of a run show, of which that is new."""
+def documents(run: Path, source: str) -> list[Document]:
+    """All of a source of the corpus of a run."""
     shards = Shards(run / "corpus")
-    scenes = [row for row in map(from_row, map(shards.__getitem__, range(len(shards)))) if row["source"] == "scenes"]
-    return [row["text"] for row in scenes if row["split"] == "heldout" and row["attributes"]["unseen"] == kind]
+    return [row for row in map(from_row, map(shards.__getitem__, range(len(shards)))) if row["source"] == source]
+
+
+def names(run: Path) -> list[str]:
+    """Of things that it was trained to paint."""
+    things = [row for row in documents(run, "emoji") if row["attributes"]["category"] in quickstart.THINGS]
+    known = [row["title"] for row in things if row["split"] == "train"]
+    return known[:: len(known) // NAMES][:NAMES]
 
 
 def main(run: Path, docs: Path) -> None:
-    """Both."""
+    """All three."""
     folder = docs / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    prompts = [text for kind, count in ROWS.items() for text in heldout(run, kind)[:count]]
-    pixels = paint_pictures(Engine.load(SHIPPED[DEFAULT]), prompts)
-    large = pixels.repeat(ENLARGED, 1).repeat(ENLARGED, 2)
-    sheet([Image.fromarray(one) for one in large]).save(folder / "mini-paintings.png", optimize=True)
-    rows = read_metrics(SHIPPED[DEFAULT] / "pretrain" / "metrics.jsonl")
-    (folder / "mini-curve.svg").write_text(curve_svg({"mini": [rows]}, FIGURE), encoding="utf-8")
-    print("\n".join(prompts))
+    scenes = [row for row in documents(run, "scenes") if row["split"] == "heldout"]
+    new = [
+        text
+        for kind, count in ROWS.items()
+        for text in [row["text"] for row in scenes if row["attributes"]["unseen"] == kind][:count]
+    ]
+    engine = Engine.load(SHIPPED[DEFAULT])
+    for name, prompts in {"paintings": new, "names": names(run)}.items():
+        large = paint_pictures(engine, prompts).repeat(ENLARGED, 1).repeat(ENLARGED, 2)
+        sheet([Image.fromarray(one) for one in large]).save(folder / f"mini-{name}.png", optimize=True)
+        print("、".join(prompts))
+    first = read_metrics(SHIPPED[DEFAULT] / "first" / "pretrain.jsonl")
+    then = read_metrics(SHIPPED[DEFAULT] / "pretrain" / "metrics.jsonl")
+    later = [row | {"step": first[-1]["step"] + row["step"]} for row in then]
+    curve = curve_svg({"mini": [first], "mini_titles": [later]}, FIGURE)
+    (folder / "mini-curve.svg").write_text(curve, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -137,6 +137,8 @@ def _alone(config: str) -> str:
     for section in sections.values():
         if isinstance(section, dict) and section.get("start_from"):
             section["start_from"] = ""
+            if "frozen" in section:  # which asks for weights to take over
+                section["frozen"] = False
     return json.dumps(sections, indent=2, ensure_ascii=False) + "\n"
 
 

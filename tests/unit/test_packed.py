@@ -93,5 +93,5 @@ def test_a_packed_run_is_verified_and_can_be_begun_with(run: Path, tmp_path: Pat
 def test_a_packed_run_does_not_tell_where_it_began(run: Path, tmp_path: Path) -> None:
     recipe = Recipe.read(run / "config.json")
     begun = {f"{section}.start_from": "/somewhere/else" for section in ("tokenizer", "vqgan", "pretrain")}
-    recipe.override(begun).write(run / "config.json")
+    recipe.override(begun | {"vqgan.frozen": True}).write(run / "config.json")
     assert Recipe.read(export(run, tmp_path / "out") / "config.json") == recipe

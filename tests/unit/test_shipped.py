@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,15 @@ def test_it_is_whole_and_small() -> None:
     opened(newest(MINI / "vqgan", "vqgan"))
 
 
-def test_it_is_of_its_recipe_and_names_no_machine() -> None:
-    from m6.recipes import mini
+def test_it_is_of_its_recipes_and_names_no_machine(tmp_path: Path) -> None:
+    from m6.recipes import mini, mini_titles
 
-    assert Recipe.read(MINI / "config.json") == mini.recipe()
+    first = tmp_path / "first"
+    first.mkdir()
+    shutil.copy(MINI / "first" / "config.json", first)
+    assert Recipe.read(first / "config.json") == mini.recipe()
+    alone = {f"{section}.start_from": "" for section in ("tokenizer", "vqgan", "pretrain")} | {"vqgan.frozen": False}
+    assert Recipe.read(MINI / "config.json") == begun(mini_titles.recipe(), str(first)).override(alone)
     for path in MINI.rglob("*.json*"):
         assert "/work/" not in path.read_text()
         assert "/home/" not in path.read_text()
