@@ -58,7 +58,7 @@ def make_app(service: Service) -> FastAPI:
     @app.post("/v1/chat/completions", response_model=schema.ChatAnswer, responses=STREAM)
     async def chat(asked: schema.ChatRequest, request: Request) -> Any:
         task, text, url = understood(asked)
-        image = await service.pictures.read(url) if url else None
+        image = await service.pictures.read(url, ends=request.state.ends) if url else None
         most = asked.max_completion_tokens or asked.max_tokens
         return await write(asked, request, task, text, image, asked.form, most, "chat")
 
@@ -75,13 +75,19 @@ def make_app(service: Service) -> FastAPI:
         seed = asked.seed if asked.seed is not None else secrets.randbelow(MAX_SEED)
         decoding = Decoding(temperature=asked.temperature, top_p=asked.top_p, seed=seed)
         work = Task()
-        prefix = await asyncio.to_thread(service.prefix, task, text, image, form)
+        if image is None:
+            prefix = service.prefix(task, text, None, form)
+        else:
+            service.reading.check()
+            prefix = await service.reading.run(request.state.ends, service.prefix, task, text, image, form)
         limit = min(most or LENGTHS[task], LENGTHS[task])
         stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
         watched = asked.stream or bool(stops)  # else an answer that ends is enough
         with work.beginning() as jobs:
             for index in range(asked.n):
-                jobs[index] = service.write(work.tell(index), task, prefix, decoding, limit, form, index, watched)
+                jobs[index] = service.write(
+                    work.tell(index), request.state.ends, task, prefix, decoding, limit, form, index, watched
+                )
         about = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": service.name}
         pieces = written(work, request, stops, limit)
         if asked.stream:
@@ -147,8 +153,9 @@ def make_app(service: Service) -> FastAPI:
             for start in range(0, asked.n, at_once):
                 count, drawn = min(at_once, asked.n - start), Sampling(temperature=asked.temperature, seed=seed + start)
                 jobs[start] = service.paint(
-                    work.tell(start), asked.prompt, count, size, drawn, asked.guidance, asked.stream, asked.best
-                )
+                    work.tell(start), request.state.ends, asked.prompt, count, size, drawn, asked.guidance,
+                    asked.stream, asked.best,
+                )  # fmt: skip
         pictures = painted(work, request, asked.prompt, asked.best, seed)
         if asked.stream:
             return StreamingResponse(shown(pictures), media_type="text/event-stream")
@@ -171,7 +178,8 @@ def make_app(service: Service) -> FastAPI:
                 yield "completed" if event.kind == "done" and not best else "partial_image", about
         if best:
             rows = [all_of[index] for index in sorted(all_of)]
-            scores = await asyncio.to_thread(service.scores, [one for one, _ in rows], prompt)
+            pixels = [one for one, _ in rows]
+            scores = await service.scoring.run(request.state.ends, service.scores, pixels, prompt)
             for index in sorted(range(len(rows)), key=lambda index: -scores[index])[:best]:
                 yield "completed", {**rows[index][1], "score": scores[index]}
 
@@ -184,9 +192,12 @@ def make_app(service: Service) -> FastAPI:
             yield sent(answer_of(error)[1])
 
     @app.post("/v1/match")
-    async def match(asked: schema.MatchRequest) -> schema.MatchAnswer:
-        image = await service.pictures.read(asked.image, "image")
-        return schema.MatchAnswer(scores=await asyncio.to_thread(service.match, image, asked.texts))
+    async def match(asked: schema.MatchRequest, request: Request) -> schema.MatchAnswer:
+        ends = request.state.ends
+        image = await service.pictures.read(asked.image, "image", ends)
+        service.scoring.check()
+        scores = await service.scoring.run(ends, service.match, image, asked.texts, ends)
+        return schema.MatchAnswer(scores=scores)
 
     @app.get("/healthz", response_class=PlainTextResponse)
     @app.get("/readyz", response_class=PlainTextResponse)
@@ -196,7 +207,8 @@ def make_app(service: Service) -> FastAPI:
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> str:
         scheduler = service.scheduler
-        gauges = {"waiting": scheduler.waiting, "working": scheduler.working}
+        waiting = scheduler.waiting + service.scoring.waiting
+        gauges = {"waiting": waiting, "working": scheduler.working}
         lines = [
             f"# TYPE m6_{name}_total counter\nm6_{name}_total {value}" for name, value in vars(scheduler.counts).items()
         ]
@@ -213,7 +225,7 @@ def make_app(service: Service) -> FastAPI:
         return Response(emoji_pictures()[row["file"]], media_type="image/png")
 
     refuse_as_openai(app)
-    app.add_middleware(Door, key=service.config.api_key, most=int(service.config.max_body_mb * 2**20))
+    app.add_middleware(Door, service=service)
     if STUDIO.is_dir():
         app.mount("/", StaticFiles(directory=STUDIO, html=True), name="studio")
     return app

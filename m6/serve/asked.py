@@ -61,15 +61,15 @@ class Pictures:
         self._threads = ThreadPoolExecutor(AT_ONCE, "fetch")  # of their own: a slow server holds up nothing else
         self._under_way = 0
 
-    async def read(self, url: str, field: str = "image_url") -> bytes:
-        """The bytes behind a URL. UserError, which names the field of the request, for one that cannot or may not be
-        had; BusyError."""
+    async def read(self, url: str, field: str = "image_url", ends: float = float("inf")) -> bytes:
+        """The bytes behind a URL, had before `ends`, a time of `time.monotonic`. UserError, which names the field of
+        the request, for one that cannot or may not be had; BusyError."""
         try:
-            return await self._read(url)
+            return await self._read(url, ends)
         except UserError as error:
             raise UserError(f"{field}: {error}") from None
 
-    async def _read(self, url: str) -> bytes:
+    async def _read(self, url: str, ends: float) -> bytes:
         if url.startswith("data:"):
             return await asyncio.to_thread(self._decoded, url)
         if not self._config.fetch_pictures:
@@ -78,7 +78,7 @@ class Pictures:
             raise BusyError
         self._under_way += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetched, url)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetched, url, ends)
         finally:
             self._under_way -= 1
 
@@ -93,8 +93,8 @@ class Pictures:
         except (binascii.Error, ValueError):
             raise UserError("what follows base64, is not base64") from None
 
-    def _fetched(self, url: str) -> bytes:
-        ends = time.monotonic() + self._config.fetch_seconds
+    def _fetched(self, url: str, ends: float) -> bytes:
+        ends = min(ends, time.monotonic() + self._config.fetch_seconds)
         for _ in range(MOST_REDIRECTS + 1):
             left = max(0.0, ends - time.monotonic())
             answer = get(url, "open-m6", Limits(left, left, self._most), self._reach, honour_opt_out=False)

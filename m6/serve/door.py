@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
+import time
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -17,19 +20,22 @@ from m6.config import UserError
 from m6.serve import schema
 from m6.serve.jobs import TimedOutError
 from m6.serve.scheduler import BusyError
+from m6.serve.service import Service
 
 POLICY = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": schema.Failed, "description": description}
     for status, description in (
         (400, "Something in the request is wrong; the message says what"), (401, "The key is missing or wrong"),
-        (413, "The request is too large"), (422, "Not used: such requests get 400"),
+        (408, "The request did not come in time"), (413, "The request is too large"),
+        (422, "Not used: such requests get 400"),
         (429, "Too many are waiting; ask again after Retry-After"), (500, "A fault of the server"),
         (503, "The server is closing"), (504, "It took longer than it may"),
     )
 }  # fmt: skip
 NOWHERE = (HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase)
 """What a framework says of no route; anything but GET is of the second kind, since the page has files alone."""
+LOOK = 0.5  # seconds between two looks at whether the server closes
 GONE = 499  # nobody reads it; for the log
 
 
@@ -38,10 +44,12 @@ class GoneError(Exception):
 
 
 class Door:
-    """Lets requests in: the key, how large they are, and what a browser may do with the answer."""
+    """Lets requests in: the key, how large they are and how long they take, and what a browser may do with the
+    answer. A request finds in `state.ends` when it has to be done, a time of `time.monotonic`."""
 
-    def __init__(self, app: ASGIApp, key: str, most: int) -> None:
-        self.app, self.key, self.most = app, key.encode(), most
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service, self.key = app, service, service.config.api_key.encode()
+        self.most = int(service.config.max_body_mb * 2**20)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,11 +67,14 @@ class Door:
             body = schema.failed(too_large, "invalid_request_error", "too_large")
             await JSONResponse(body, 413)(scope, receive, send)
             return
-        seen = 0
+        seen, whole = 0, False
+        ends = time.monotonic() + self.service.config.max_seconds
+        scope.setdefault("state", {})["ends"] = ends
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            message = await (receive() if whole else self._in_time(receive, ends))
+            whole = whole or not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > self.most:
                 raise HTTPException(413, too_large)
@@ -78,7 +89,20 @@ class Door:
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())]
             await send(message)
 
-        await self.app(scope, counted, dressed)
+        try:
+            await self.app(scope, counted, dressed)
+        except asyncio.CancelledError:
+            if self.service.closing == float("inf"):
+                raise  # else the server has waited long enough: nothing is wrong
+
+    async def _in_time(self, receive: Receive, ends: float) -> Message:
+        """What comes next of a body. HTTPException if it does not come in time."""
+        while (left := min(ends, self.service.closing) - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(receive(), min(left, LOOK))
+        late = f"the body has not come within {self.service.config.max_seconds:g} s"
+        line = late if time.monotonic() >= ends else "the server closes, and the body has not come"
+        raise HTTPException(408, f"{line}; send it again", {"Connection": "close"})
 
 
 def refuse_as_openai(app: FastAPI) -> None:

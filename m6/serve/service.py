@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,9 +35,10 @@ from m6.generate.segments import RunSegments
 from m6.generate.text_to_image import Grid, prefixes, unfinished
 from m6.serve.asked import Pictures
 from m6.serve.config import ServeConfig
-from m6.serve.jobs import Event, PaintJob, TextJob
+from m6.serve.jobs import Event, PaintJob, TextJob, TimedOutError
 from m6.serve.scheduler import Scheduler
 from m6.serve.slots import Slots
+from m6.serve.threads import Threads
 
 Tell = Callable[[Event], None]
 LENGTHS = {"caption": MAX_CAPTION, "visual_question": MAX_ANSWER, "question": MAX_TEXT, "poem": MAX_POEM}
@@ -53,6 +53,8 @@ SECTIONS = {
 FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗")
 UPDATES = 16  # pictures of a painting that are shown while it is painted
 MOST_TEXTS = 256  # that are compared at once
+TEXTS_TOGETHER = 64  # between two looks at the clock
+READERS = 4  # threads that read pictures
 
 
 class Service:
@@ -67,11 +69,14 @@ class Service:
         self.able = {section: bool(self.learnt & wanted) for section, wanted in SECTIONS.items()}
         self.pictures = Pictures(config)
         self.made = int((folder / "config.json").stat().st_mtime)
+        self.closing = float("inf")
+        """Time of `time.monotonic` after which what is still coming in is given up; set when the server ends."""
         self.scheduler = Scheduler(
             self.engine, Slots(self.engine, config.slots, self._capacity(), config.kept_pictures),
             config.text_slots, config.max_queue,
         )  # fmt: skip
-        self._scoring = threading.Lock()
+        self.scoring = Threads("score", 1, config.max_queue, self.scheduler.counts)
+        self.reading = Threads("read", READERS, config.max_queue + config.slots, self.scheduler.counts)
         self._grammars: dict[str, PoemGrammar] = {}
 
     def _capacity(self) -> int:
@@ -85,6 +90,8 @@ class Service:
     def close(self) -> None:
         """Ends what has been asked, and takes nothing more."""
         self.scheduler.close()
+        self.scoring.close()
+        self.reading.close()
 
     def prefix(self, task: str, text: str, image: bytes | None, form: str) -> Prefix:
         """A request as it was learnt. UserError if it was not, for a picture that cannot be read, for a long text."""
@@ -115,23 +122,26 @@ class Service:
             raise UserError("the picture cannot be read; send PNG, JPEG, WebP, GIF or BMP") from None
 
     def write(
-        self, tell: Tell, task: str, prefix: Prefix, decoding: Decoding, most: int, form: str, copy: int, watched: bool
-    ) -> TextJob:
-        """Begins a text; `copy` numbers several answers to one request."""
+        self, tell: Tell, ends: float, task: str, prefix: Prefix, decoding: Decoding, most: int, form: str, copy: int,
+        watched: bool,
+    ) -> TextJob:  # fmt: skip
+        """Begins a text that has to be done at `ends`, a time of `time.monotonic`; `copy` numbers several answers to
+        one request."""
         draw = generators_of(decoding.seed, [key_of(prefix)] * (copy + 1))[copy] if decoding.temperature else None
         grammar = self.grammar(form) if task == "poem" and line_length(form) else None
         job = TextJob(
-            tell, self._deadline(), prefix=prefix, most=min(most, LENGTHS[task]), decoding=decoding, draw=draw,
+            tell, ends, prefix=prefix, most=min(most, LENGTHS[task]), decoding=decoding, draw=draw,
             grammar=grammar, watched=watched,
         )  # fmt: skip
         self.scheduler.submit(job)
         return job
 
     def paint(
-        self, tell: Tell, prompt: str, n: int, size: str, sampling: Sampling, guidance: float, watched: bool,
-        best: int = 0,
+        self, tell: Tell, ends: float, prompt: str, n: int, size: str, sampling: Sampling, guidance: float,
+        watched: bool, best: int = 0,
     ) -> PaintJob:  # fmt: skip
-        """Begins pictures of a prompt; `best`: some of them will be chosen by their scores."""
+        """Begins pictures of a prompt that have to be done at `ends`; `best`: some of them will be chosen by their
+        scores."""
         if not self.able["paint"]:
             raise UserError("this model has not learnt to paint")
         if best and not self.able["match"]:
@@ -143,7 +153,7 @@ class Service:
         asked, blank = prefixes(self.engine, [prompt] * n, grid)
         every = max(1, grid.height * grid.width // UPDATES) if watched else 0
         job = PaintJob(
-            tell, self._deadline(), asked=asked, blank=blank if guidance != 1.0 else (), grid=grid, sampling=sampling,
+            tell, ends, asked=asked, blank=blank if guidance != 1.0 else (), grid=grid, sampling=sampling,
             guidance=guidance, first_code=self.engine.vocabulary.text_size, tell_every=every,
         )  # fmt: skip
         self.scheduler.submit(job)
@@ -163,8 +173,9 @@ class Service:
             end -= 1
         return ids[:end]
 
-    def match(self, image: bytes, texts: Sequence[str]) -> list[float]:
-        """How well each text fits a picture, log p(text | picture) - log p(text), nats. UserError."""
+    def match(self, image: bytes, texts: Sequence[str], ends: float = float("inf")) -> list[float]:
+        """How well each text fits a picture, log p(text | picture) - log p(text), nats. UserError; TimedOutError if it
+        is not done at `ends`."""
         if not self.able["match"]:
             raise UserError("this model has not learnt to describe pictures")
         if not 1 <= len(texts) <= MOST_TEXTS:
@@ -172,9 +183,13 @@ class Service:
         for text in texts:
             self._check_length(text)
         picture = self.engine.picture(self.picture(image))
-        with self._scoring:
-            found = fits(self.engine, [(picture,)], [self.segments.text(text) for text in texts])
-        return [float(score) for score in found[0]]
+        segments = [self.segments.text(text) for text in texts]
+        found: list[float] = []
+        for start in range(0, len(segments), TEXTS_TOGETHER):
+            if time.monotonic() > ends:  # nobody waits for it any more, but others do
+                raise TimedOutError
+            found += fits(self.engine, [(picture,)], segments[start : start + TEXTS_TOGETHER])[0].tolist()
+        return found
 
     def pixels(self, codes: np.ndarray) -> np.ndarray:
         """Grids of codes [n, h, w] as pixels [n, S, S', 3]; where some are not painted yet, a fourth channel hides
@@ -189,17 +204,13 @@ class Service:
 
     def scores(self, pixels: Sequence[np.ndarray], prompt: str) -> list[float]:
         """How well pictures fit a prompt, nats a token."""
-        with self._scoring:
-            return [float(score) for score in scores(self.engine, np.stack(pixels), prompt)]
+        return [float(score) for score in scores(self.engine, np.stack(pixels), prompt)]
 
     def _check_length(self, text: str) -> None:
         if len(text) > self.config.max_prompt:
             raise UserError(
                 f"the text has {len(text)} characters, at most {self.config.max_prompt} are read; shorten it"
             )
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self.config.max_seconds
 
 
 def png(pixels: np.ndarray) -> str:

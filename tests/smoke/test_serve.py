@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -120,3 +121,19 @@ def test_what_is_wrong_with_the_command_is_said_in_a_line(run: Path, words: list
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_half_a_request_does_not_hold_up_the_end(run: Path) -> None:
+    with served(run) as (process, url):
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            head = (
+                "POST /v1/match HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            )
+            connection.sendall(head.encode())
+            httpx.get(f"{url}/readyz").raise_for_status()  # so that the half has come before it ends
+            process.send_signal(signal.SIGTERM)
+            assert b"408" in connection.recv(65_536)
+            assert process.wait(timeout=60) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
