@@ -113,6 +113,10 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_taken(run: Path) -> N
         (["RUN", "--port", "-1"], "port"),
         (["RUN", "--host", "192.0.2.1"], "take another"),
         (["RUN", "--slot", "4"], "slots"),
+        (["RUN", "--port", "99999"], "port"),
+        (["RUN", "--max_queue", "0"], "max_queue"),
+        (["RUN", "--slots", "32", "--text_slots", "40"], "below --slots, here 32"),
+        (["RUN", "--slots", "10000000"], "GiB"),
     ],
 )
 def test_what_is_wrong_with_the_command_is_said_in_a_line(run: Path, words: list[str], line: str) -> None:
