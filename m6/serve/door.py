@@ -27,6 +27,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": schema.Failed, "description": description}
     for status, description in (
         (400, "Something in the request is wrong; the message says what"), (401, "The key is missing or wrong"),
+        (404, "There is no such model"),
         (408, "The request did not come in time"), (413, "The request is too large"),
         (422, "Not used: such requests get 400"),
         (429, "Too many are waiting; ask again after Retry-After"), (500, "A fault of the server"),
@@ -43,6 +44,10 @@ class GoneError(Exception):
     """The caller has left."""
 
 
+class UnknownModelError(Exception):
+    """A model is asked for that is not served here; the message says which is."""
+
+
 class Door:
     """Lets requests in: the key, how large they are and how long they take, and what a browser may do with the
     answer. A request finds in `state.ends` when it has to be done, a time of `time.monotonic`."""
@@ -56,9 +61,11 @@ class Door:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-        if self.key and scope["path"].startswith("/v1/") and not hmac.compare_digest(given, self.key):
-            body = schema.failed("the key is missing or wrong", "authentication_error", "invalid_api_key")
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        right = scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self.key)
+        if self.key and scope["path"].startswith("/v1/") and not right:
+            line = "the key is missing or wrong; send it as Authorization: Bearer KEY"
+            body = schema.failed(line, "authentication_error", "invalid_api_key")
             await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
@@ -116,7 +123,8 @@ def refuse_as_openai(app: FastAPI) -> None:
         return JSONResponse(body, status, headers)
 
     for kind in (
-        Exception, UserError, BusyError, TimedOutError, GoneError, HTTPException, RequestValidationError,
+        Exception, UserError, BusyError, TimedOutError, GoneError, UnknownModelError, HTTPException,
+        RequestValidationError,
     ):  # fmt: skip
         app.add_exception_handler(kind, refuse)
 
@@ -140,18 +148,34 @@ def answer_of(error: Exception) -> tuple[int, dict[str, Any]]:
         return 504, schema.failed("it took longer than this server allows; ask for less", "timeout", "timeout")
     if isinstance(error, GoneError):
         return GONE, schema.failed("the caller has left", "invalid_request_error")
+    if isinstance(error, UnknownModelError):
+        return 404, schema.failed(str(error), "invalid_request_error", "model_not_found", "model")
     if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "path", "query"))
-        if first["type"] == "json_invalid":
-            where = ""
-        message = f"{where}: {first['msg']}" if where else f"the body has to be an object of JSON: {first['msg']}"
+        where, said = _wrong(error)
+        message = f"{where}: {said}" if where else f"the body has to be an object of JSON: {said}"
         return 400, schema.failed(message, "invalid_request_error", param=where or None)
     if isinstance(error, HTTPException):
         return error.status_code, schema.failed(str(error.detail), "invalid_request_error")
     if isinstance(error, UserError):
         return 400, schema.failed(str(error), "invalid_request_error")
     return 500, schema.failed("a fault of the server; its log has more", "server_error")
+
+
+def _wrong(error: RequestValidationError) -> tuple[str, str]:
+    """The field that is wrong, with dots, "" for the whole body; and what is wrong with it."""
+    first = error.errors()[0]
+    kind, loc = first["type"], first["loc"][1:]
+    if kind == "json_invalid":
+        text, at = str(error.body), int(loc[0])
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        return "", f"{first['ctx']['error']}, line {line}, column {column}"
+    path = [str(part) for part in loc if isinstance(part, int) or part.isidentifier()]  # others are pydantic's own
+    where = ".".join(path)
+    said = schema.HINTS.get(where) or schema.HINTS.get(path[0] if path else "")
+    if said is None:
+        wanted = {"string_too_short": "it is empty", "model_attributes_type": "it has to be an object"}
+        said = wanted.get(kind, first["msg"])
+    return where, f"{said}; a part is {schema.PART}" if schema.PARTS in loc else said
 
 
 def sent(value: dict[str, Any]) -> str:
