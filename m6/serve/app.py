@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from m6.config import UserError
 from m6.corpus.starter import emoji_pictures, emoji_rows
 from m6.generate.decoding import Decoding
-from m6.generate.sampling import MAX_SEED, Sampling
+from m6.generate.sampling import GREEDY, MAX_SEED, Sampling
 from m6.serve import schema
 from m6.serve.asked import understood
 from m6.serve.door import ERRORS, Door, UnknownModelError, answer_of, refuse_as_openai, sent
@@ -92,9 +92,12 @@ def make_app(service: Service) -> FastAPI:
         kind: Literal["chat", "text"],
     ) -> Any:  # fmt: skip
         seed = asked.seed if asked.seed is not None else secrets.randbelow(MAX_SEED)
-        drawn = {"temperature": asked.temperature, "top_p": asked.top_p}
-        usual = POEM if task == "poem" else {}
-        decoding = Decoding(seed=seed, **usual | {name: each for name, each in drawn.items() if each is not None})
+        usual = POEM if task == "poem" else GREEDY
+        decoding = Decoding(
+            temperature=usual.temperature if asked.temperature is None else asked.temperature,
+            top_p=usual.top_p if asked.top_p is None else asked.top_p,
+            seed=seed,
+        )
         work, count = Task(), asked.n or 1
         if image is None:
             prefix = service.prefix(task, text, None, form)
@@ -217,8 +220,8 @@ def make_app(service: Service) -> FastAPI:
                     partial[index] += 1
         if best:
             rows = [all_of[index] for index in sorted(all_of)]
-            pixels = [one for one, _ in rows]
-            scores = await service.scoring.run(request.state.ends, service.scores, pixels, prompt)
+            made = [one for one, _ in rows]
+            scores = await service.scoring.run(request.state.ends, service.scores, made, prompt)
             for index in sorted(range(len(rows)), key=lambda index: -scores[index])[:best]:
                 yield "completed", {**rows[index][1], "score": scores[index]}
 

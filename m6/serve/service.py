@@ -53,7 +53,7 @@ SECTIONS = {
     "match": {"captioning"},
 }
 """What a run can do, by the objectives of which it needs one."""
-POEM = {"temperature": 0.8, "top_p": 0.9}
+POEM = Sampling(temperature=0.8, top_p=0.9)
 """How a poem is drawn, as by `m6 generate poem`."""
 FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗")
 UPDATES = 16  # pictures of a painting that are shown, the whole one too

@@ -269,7 +269,9 @@ def test_a_stream_begins_with_the_role_and_ends_with_what_was_used(client: opena
 
 
 def test_pictures_count_as_what_was_read(service: Service, client: openai.OpenAI) -> None:
-    used = client.chat.completions.create(model="run", messages=seen("这是什么？"), max_tokens=1).usage  # type: ignore[call-overload]
+    asked: dict[str, Any] = {"model": "run", "messages": seen("这是什么？"), "max_tokens": 1}
+    used = client.chat.completions.create(**asked).usage
+    assert used is not None
     assert used.prompt_tokens == 4 + len(service.engine.text("这是什么？").ids)
 
 

@@ -71,32 +71,31 @@ def test_matches_wait_up_to_a_limit_and_hold_up_nobody(tmp_path: Path, monkeypat
 def test_what_is_late_ends_in_time_even_while_it_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str
 ) -> None:
-    service = make_service(tmp_path / "run", max_seconds=0.5)
+    service = make_service(tmp_path / "run", max_seconds=2)
     with served(service) as url, ThreadPoolExecutor(8) as pool, held(service, name, monkeypatch) as begun:
         began = time.monotonic()
         body = MATCH if name == "match" else SEEN
         asked = [pool.submit(httpx.post, f"{url}/v1/{path}", json=body, timeout=60) for _ in range(6)]
         assert [each.result().status_code for each in asked] == [504] * 6
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert begun.is_set()
     service.close()
 
 
 def test_texts_that_nobody_waits_for_are_not_scored_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = make_service(tmp_path / "run", max_seconds=0.3)
+    service = make_service(tmp_path / "run", max_seconds=1)
     scored: list[int] = []
 
     def slow(engine: object, prefixes: object, texts: list[object]) -> Any:
         scored.append(len(texts))
-        time.sleep(0.4)
+        time.sleep(1.2)
         return np.zeros((1, len(texts)))
 
     monkeypatch.setattr("m6.serve.service.fits", slow)
     with served(service) as url:
         answer = httpx.post(f"{url}/v1/match", json=MATCH | {"texts": ["猫"] * 256}, timeout=60)
         assert answer.status_code == 504
-        until(lambda: not service.scoring.waiting)
-        time.sleep(0.3)
+        time.sleep(0.5)
         assert scored == [64]
     service.close()
 
