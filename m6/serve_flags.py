@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 
 from m6 import flags
 from m6.config import UserError
 from m6.serve.config import ServeConfig
 from m6.shipped import DEFAULT, run_folder
 
+KEY = "M6_API_KEY"
+"""Of the environment, where the list of processes does not show it."""
 _HELP = """\
 m6 serve [RUN] [--name value ...]: answer over HTTP, as OpenAI's interface does, and show the studio page.
 
@@ -31,7 +34,17 @@ def serve(words: Sequence[str]) -> None:
     folder = run_folder(alone[0] if alone else DEFAULT)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no run folder (no config.json); make one with: m6 quickstart")
-    config = ServeConfig().override(flags.values(given, ServeConfig(), "serve"))
+    config = settings(given)
     from m6.serve.run import serve as run
 
     run(folder, config)
+
+
+def settings(given: Mapping[str, str]) -> ServeConfig:
+    """The settings of these flags, and the key of the environment. UserError for flags that make no sense."""
+    values = flags.values(dict(given), ServeConfig(), "serve")
+    key = os.environ.get(KEY, "")
+    config = ServeConfig().override({"api_key": key, **values})
+    if "text_slots" in given and config.text_slots >= config.slots:
+        raise UserError(f"--text_slots {config.text_slots}: it has to be below --slots, here {config.slots}")
+    return config

@@ -13,14 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ray import serve
-from starlette.applications import Starlette
-from starlette.routing import Mount
-from starlette.types import Receive, Scope, Send
+try:
+    from ray import serve
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from starlette.types import Receive, Scope, Send
+except ImportError as error:
+    print(f"ray_serve: {error.name} is missing: pip install 'open-m6[serve]' 'ray[serve]'", file=sys.stderr)
+    sys.exit(2)
 
 from m6 import flags
 from m6.config import UserError
 from m6.serve.config import ServeConfig
+from m6.serve_flags import settings
+from m6.shipped import run_folder
 
 
 async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +54,7 @@ class M6:
 def main(words: list[str]) -> int:
     """Serves until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a run")
+    parser.add_argument("folder", type=run_folder, help="a run, or mini")
     parser.add_argument("--replicas", type=int, default=1, help="servers, on whatever machines have room")
     parser.add_argument("--cpus", type=float, default=2, help="cores of each")
     given, rest = parser.parse_known_args(words)
@@ -58,8 +64,7 @@ def main(words: list[str]) -> int:
             raise UserError(
                 f"{' '.join(alone) or given.folder}: one run folder is served; make one with: m6 quickstart"
             )
-        values = flags.values(named, ServeConfig(), "serve")
-        config = ServeConfig().override(values)
+        config = settings(named)
     except UserError as error:
         print(f"ray_serve: {error}", file=sys.stderr)
         return 2
@@ -69,7 +74,7 @@ def main(words: list[str]) -> int:
         max_ongoing_requests=2 * (config.slots + config.max_queue), graceful_shutdown_timeout_s=config.max_seconds,
     )  # fmt: skip
     serve.start(http_options={"host": config.host, "port": config.port})
-    serve.run(replicas.bind(str(given.folder.absolute()), values), name="m6", blocking=True)
+    serve.run(replicas.bind(str(given.folder.absolute()), config.model_dump()), name="m6", blocking=True)
     return 0
 
 

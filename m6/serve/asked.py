@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urljoin
 
@@ -20,26 +21,46 @@ from m6.serve.config import ServeConfig
 from m6.serve.scheduler import BusyError
 
 MOST_REDIRECTS = 3
+REASONS = {
+    "port": "its port is not asked, of those of the web 80, 443, 8080 and 8443 are",
+    "not http": "it is not http or https",
+    "time-out": "it did not answer in time, a time-out",
+    "empty": "it answered with nothing",
+    "compressed": "it answered with compressed bytes",
+    "certificate": "its certificate is not trusted",
+    "TLS": "it speaks no TLS that is known",
+    "cut short": "its answer was cut short",
+    "bad answer": "it answered with what is no HTTP",
+    "bad URL": "the address makes no sense",
+    "too large": "the picture is too large",
+    "private address": "it is a private address",
+    "no such host": "there is no such host",
+    "no connection": "there is no connection to it",
+}
+"""What is said for what `web` calls it; else it is a status of HTTP."""
 AT_ONCE = 8  # pictures that are fetched; a server that answers slowly holds up no more than these
 
 
 def understood(asked: schema.ChatRequest) -> tuple[str, str, str]:
     """The task, the text, and the URL of the picture of a conversation: those of the last message of the user, and the
-    last picture up to it; "" without one. UserError for one that asks nothing."""
+    last picture up to it; "" without one. UserError for one that asks nothing, or what no task takes."""
     turns = [message for message in asked.messages if message.role == "user"]
     if not turns:
         raise UserError("messages: there is none of the user")
     text = url = ""
     for message in turns:
         content = message.content
-        parts = content if isinstance(content, list) else [schema.Part(type="text", text=content or "")]
+        parts = content if isinstance(content, list) else [schema.Part(type="text", text=content)]
         text = "\n".join(part.text for part in parts if part.type == "text" and part.text).strip()
-        for part in parts:
-            if part.type == "image_url":
-                if part.image_url is None or not part.image_url.url:
-                    raise UserError("image_url: it is missing")
-                url = part.image_url.url
+        shown = _pictures(parts)
+        url = shown[0] if shown else url
+    if len(shown) > 1:
+        raise UserError(f"messages: {len(shown)} pictures in one message, one is read; send one")
+    if asked.form and asked.task != "poem":
+        raise UserError(f'form {asked.form}: it is for poems; add "task": "poem", or leave it out')
     if asked.task == "poem":
+        if shown:
+            raise UserError("a poem is written to a title alone: leave the picture out, or the task")
         if not text:
             raise UserError("a poem needs a title: send it as the message")
         return "poem", text, ""
@@ -53,6 +74,14 @@ def understood(asked: schema.ChatRequest) -> tuple[str, str, str]:
     return "question", text, ""
 
 
+def _pictures(parts: Sequence[schema.Part]) -> list[str]:
+    """The URLs of all pictures of a message."""
+    wanted = [part.image_url for part in parts if part.type == "image_url"]
+    if any(image is None or not image.url for image in wanted):
+        raise UserError("image_url: it is missing")
+    return [image.url for image in wanted if image is not None]
+
+
 class Pictures:
     """Pictures as they are sent, or where they are."""
 
@@ -61,15 +90,15 @@ class Pictures:
         self._threads = ThreadPoolExecutor(AT_ONCE, "fetch")  # of their own: a slow server holds up nothing else
         self._under_way = 0
 
-    async def read(self, url: str, field: str = "image_url") -> bytes:
-        """The bytes behind a URL. UserError, which names the field of the request, for one that cannot or may not be
-        had; BusyError."""
+    async def read(self, url: str, field: str = "image_url", ends: float = float("inf")) -> bytes:
+        """The bytes behind a URL, had before `ends`, a time of `time.monotonic`. UserError, which names the field of
+        the request, for one that cannot or may not be had; BusyError."""
         try:
-            return await self._read(url)
+            return await self._read(url, ends)
         except UserError as error:
             raise UserError(f"{field}: {error}") from None
 
-    async def _read(self, url: str) -> bytes:
+    async def _read(self, url: str, ends: float) -> bytes:
         if url.startswith("data:"):
             return await asyncio.to_thread(self._decoded, url)
         if not self._config.fetch_pictures:
@@ -78,7 +107,7 @@ class Pictures:
             raise BusyError
         self._under_way += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetched, url)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetched, url, ends)
         finally:
             self._under_way -= 1
 
@@ -93,8 +122,8 @@ class Pictures:
         except (binascii.Error, ValueError):
             raise UserError("what follows base64, is not base64") from None
 
-    def _fetched(self, url: str) -> bytes:
-        ends = time.monotonic() + self._config.fetch_seconds
+    def _fetched(self, url: str, ends: float) -> bytes:
+        ends = min(ends, time.monotonic() + self._config.fetch_seconds)
         for _ in range(MOST_REDIRECTS + 1):
             left = max(0.0, ends - time.monotonic())
             answer = get(url, "open-m6", Limits(left, left, self._most), self._reach, honour_opt_out=False)
@@ -107,5 +136,6 @@ class Pictures:
         else:
             raise UserError(f"it leads on more than {MOST_REDIRECTS} times; send the last address")
         if answer.reason:
-            raise UserError(f"no picture from there ({answer.reason}); send the picture as a data URL")
+            why = REASONS.get(answer.reason, f"it answered with status {answer.reason}")
+            raise UserError(f"no picture from there: {why}; send the picture as a data URL")
         return answer.bytes

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from m6.config import Config, Count, Positive, Whole
 
 
@@ -10,19 +14,22 @@ class ServeConfig(Config):
 
     host: str = "127.0.0.1"
     """Address it listens on; 0.0.0.0 lets other machines in."""
-    port: Whole = 8000
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port; 0 takes any that is free."""
     api_key: str = ""
-    """What callers have to send as `Authorization: Bearer KEY`; nobody is asked if it is empty."""
+    """What callers have to send as `Authorization: Bearer KEY`, that of the environment variable M6_API_KEY if it is
+    left out; nobody is asked if it is empty."""
     slots: Count = 32
     """Texts and pictures that are worked on at once; memory for all of them is taken at the start, and those that are
     free cost no time."""
     text_slots: Whole = 4
-    """Slots that paintings leave free, so that a short answer never waits for a long picture."""
-    max_queue: Whole = 64
-    """Requests that may wait; more are refused at once."""
+    """Slots for texts alone, so that a short answer never waits for a long picture; always fewer than `slots`."""
+    max_queue: Count = 64
+    """Requests that may wait, of texts, of paintings and of matches each; more are refused at once."""
     max_seconds: Positive = 120.0
     """Seconds after which a request that is not done ends."""
+    max_size: Whole = 0
+    """Pixels on a side of the largest picture that is painted, for which slots have room; of the run if it is less."""
     max_body_mb: Positive = 16.0
     """Megabytes of a request."""
     max_picture_mb: Positive = 10.0

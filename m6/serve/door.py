@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
+import time
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -17,19 +20,23 @@ from m6.config import UserError
 from m6.serve import schema
 from m6.serve.jobs import TimedOutError
 from m6.serve.scheduler import BusyError
+from m6.serve.service import Service
 
 POLICY = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": schema.Failed, "description": description}
     for status, description in (
         (400, "Something in the request is wrong; the message says what"), (401, "The key is missing or wrong"),
-        (413, "The request is too large"), (422, "Not used: such requests get 400"),
+        (404, "There is no such model"),
+        (408, "The request did not come in time"), (413, "The request is too large"),
+        (422, "Not used: such requests get 400"),
         (429, "Too many are waiting; ask again after Retry-After"), (500, "A fault of the server"),
         (503, "The server is closing"), (504, "It took longer than it may"),
     )
 }  # fmt: skip
 NOWHERE = (HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase)
 """What a framework says of no route; anything but GET is of the second kind, since the page has files alone."""
+LOOK = 0.5  # seconds between two looks at whether the server closes
 GONE = 499  # nobody reads it; for the log
 
 
@@ -37,20 +44,28 @@ class GoneError(Exception):
     """The caller has left."""
 
 
-class Door:
-    """Lets requests in: the key, how large they are, and what a browser may do with the answer."""
+class UnknownModelError(Exception):
+    """A model is asked for that is not served here; the message says which is."""
 
-    def __init__(self, app: ASGIApp, key: str, most: int) -> None:
-        self.app, self.key, self.most = app, key.encode(), most
+
+class Door:
+    """Lets requests in: the key, how large they are and how long they take, and what a browser may do with the
+    answer. A request finds in `state.ends` when it has to be done, a time of `time.monotonic`."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service, self.key = app, service, service.config.api_key.encode()
+        self.most = int(service.config.max_body_mb * 2**20)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-        if self.key and scope["path"].startswith("/v1/") and not hmac.compare_digest(given, self.key):
-            body = schema.failed("the key is missing or wrong", "authentication_error", "invalid_api_key")
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        right = scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self.key)
+        if self.key and scope["path"].startswith("/v1/") and not right:
+            line = "the key is missing or wrong; send it as Authorization: Bearer KEY"
+            body = schema.failed(line, "authentication_error", "invalid_api_key")
             await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
@@ -59,11 +74,14 @@ class Door:
             body = schema.failed(too_large, "invalid_request_error", "too_large")
             await JSONResponse(body, 413)(scope, receive, send)
             return
-        seen = 0
+        seen, whole = 0, False
+        ends = time.monotonic() + self.service.config.max_seconds
+        scope.setdefault("state", {})["ends"] = ends
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            message = await (receive() if whole else self._in_time(receive, ends))
+            whole = whole or not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > self.most:
                 raise HTTPException(413, too_large)
@@ -78,7 +96,20 @@ class Door:
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())]
             await send(message)
 
-        await self.app(scope, counted, dressed)
+        try:
+            await self.app(scope, counted, dressed)
+        except asyncio.CancelledError:
+            if self.service.closing == float("inf"):
+                raise  # else the server has waited long enough: nothing is wrong
+
+    async def _in_time(self, receive: Receive, ends: float) -> Message:
+        """What comes next of a body. HTTPException if it does not come in time."""
+        while (left := min(ends, self.service.closing) - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(receive(), min(left, LOOK))
+        late = f"the body has not come within {self.service.config.max_seconds:g} s"
+        line = late if time.monotonic() >= ends else "the server closes, and the body has not come"
+        raise HTTPException(408, f"{line}; send it again", {"Connection": "close"})
 
 
 def refuse_as_openai(app: FastAPI) -> None:
@@ -92,7 +123,8 @@ def refuse_as_openai(app: FastAPI) -> None:
         return JSONResponse(body, status, headers)
 
     for kind in (
-        Exception, UserError, BusyError, TimedOutError, GoneError, HTTPException, RequestValidationError,
+        Exception, UserError, BusyError, TimedOutError, GoneError, UnknownModelError, HTTPException,
+        RequestValidationError,
     ):  # fmt: skip
         app.add_exception_handler(kind, refuse)
 
@@ -116,18 +148,34 @@ def answer_of(error: Exception) -> tuple[int, dict[str, Any]]:
         return 504, schema.failed("it took longer than this server allows; ask for less", "timeout", "timeout")
     if isinstance(error, GoneError):
         return GONE, schema.failed("the caller has left", "invalid_request_error")
+    if isinstance(error, UnknownModelError):
+        return 404, schema.failed(str(error), "invalid_request_error", "model_not_found", "model")
     if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "path", "query"))
-        if first["type"] == "json_invalid":
-            where = ""
-        message = f"{where}: {first['msg']}" if where else f"the body has to be an object of JSON: {first['msg']}"
+        where, said = _wrong(error)
+        message = f"{where}: {said}" if where else f"the body has to be an object of JSON: {said}"
         return 400, schema.failed(message, "invalid_request_error", param=where or None)
     if isinstance(error, HTTPException):
         return error.status_code, schema.failed(str(error.detail), "invalid_request_error")
     if isinstance(error, UserError):
         return 400, schema.failed(str(error), "invalid_request_error")
     return 500, schema.failed("a fault of the server; its log has more", "server_error")
+
+
+def _wrong(error: RequestValidationError) -> tuple[str, str]:
+    """The field that is wrong, with dots, "" for the whole body; and what is wrong with it."""
+    first = error.errors()[0]
+    kind, loc = first["type"], first["loc"][1:]
+    if kind == "json_invalid":
+        text, at = str(error.body), int(loc[0])
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        return "", f"{first['ctx']['error']}, line {line}, column {column}"
+    path = [str(part) for part in loc if isinstance(part, int) or part.isidentifier()]  # others are pydantic's own
+    where = ".".join(path)
+    said = schema.HINTS.get(where) or schema.HINTS.get(path[0] if path else "")
+    if said is None:
+        wanted = {"string_too_short": "it is empty", "model_attributes_type": "it has to be an object"}
+        said = wanted.get(kind, first["msg"])
+    return where, f"{said}; a part is {schema.PART}" if schema.PARTS in loc else said
 
 
 def sent(value: dict[str, Any]) -> str:

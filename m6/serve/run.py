@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from m6.config import UserError
 from m6.serve.config import ServeConfig
+
+GRACE = 3  # seconds that what is still coming has when the server is told to end
 
 
 def serve(folder: Path, config: ServeConfig) -> None:
@@ -37,9 +40,14 @@ def serve(folder: Path, config: ServeConfig) -> None:
         f"{config.slots} slots, {room:.0f} MiB of keys and values",
         file=sys.stderr, flush=True,
     )  # fmt: skip
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(service), log_level="warning", timeout_graceful_shutdown=int(config.max_seconds))
-    )
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            service.closing = time.monotonic() + GRACE
+            await super().shutdown(sockets)
+
+    longest = math.ceil(config.max_seconds) + GRACE
+    server = Server(uvicorn.Config(make_app(service), log_level="warning", timeout_graceful_shutdown=longest))
     for number in (signal.SIGTERM, signal.SIGINT):  # the server takes them, and gives them back when it has ended
         signal.signal(number, signal.SIG_IGN)
     server.run(sockets=[listening])

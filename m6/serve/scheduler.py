@@ -2,8 +2,9 @@
 
     submit -> queue of texts, queue of paintings -> free slots -> step, step, ... -> events
 
-Texts come first, and some slots are kept for them; within a kind it is first come, first served. One prefix is read
-between two steps, so that those who are being answered wait for one reading at the most.
+Some slots are for texts alone; the others are for both, and there a painting that waits goes first. Within a kind it
+is first come, first served. One prefix is read between two steps, so that those who are being answered wait for one
+reading at the most.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Scheduler:
         self._texts: deque[Job] = deque()
         self._paintings: deque[Job] = deque()
         self._active: list[Job] = []
+        self._painted_last = False
         self._free = list(range(slots.count))  # a heap: the first slots are taken first
         self._changed = threading.Condition()
         self._closing = False
@@ -73,15 +75,20 @@ class Scheduler:
         return len(self._active)
 
     def submit(self, job: Job) -> None:
-        """Queues it. BusyError if the queue is full or the scheduler closes; UserError for what can never fit."""
+        """Queues it. BusyError if the queue of its kind is full or the scheduler closes; UserError for what can never
+        fit."""
         if job.paints and len(job.prefixes) > self.most_paintings:
-            raise UserError(f"{len(job.prefixes)} pictures and halves at once, this server takes {self.most_paintings}")
+            raise UserError(
+                f"a painting that needs {len(job.prefixes)} slots, this server takes {self.most_paintings} for one; "
+                "ask for fewer pictures, or start it with more --slots"
+            )
+        queue = self._paintings if job.paints else self._texts
         with self._changed:
-            if self._closing or self.waiting >= self._max_queue:
+            if self._closing or len(queue) >= self._max_queue:
                 self.counts.refused += 1
                 raise BusyError
             self.counts.accepted += 1
-            (self._paintings if job.paints else self._texts).append(job)
+            queue.append(job)
             self._changed.notify()
 
     def close(self) -> None:
@@ -123,11 +130,11 @@ class Scheduler:
     def _join(self) -> None:
         """Begins the next job for which there are slots, if there is one."""
         with self._changed:
-            queue = self._texts if self._texts and self._free else self._paintings
-            spare = 0 if queue is self._texts else self._text_slots
-            if not queue or len(queue[0].prefixes) > len(self._free) - spare:
+            queue = self._next()
+            if not queue:
                 return
             job = queue.popleft()
+            self._painted_last = job.paints
         try:
             reads = [self.slots.read(prefix) for prefix in job.prefixes]
             longest = max(read.length for read in reads) + job.length
@@ -141,6 +148,21 @@ class Scheduler:
             self._end(job, error)
         else:
             self._active.append(job)
+
+    def _next(self) -> deque[Job] | None:
+        """The queue whose first job begins now; None to wait for slots. A text that gets a slot of those for texts
+        alone takes turns with paintings; else a painting goes first, and texts make room for it as they end. They do
+        not wait for other paintings to end."""
+        texts = sum(len(job.slots) for job in self._active if not job.paints)
+        painted = sum(len(job.slots) for job in self._active if job.paints)
+        own = bool(self._texts and self._free) and texts < self._text_slots
+        needed = len(self._paintings[0].prefixes) if self._paintings else self.slots.count + 1
+        if needed <= self.most_paintings - painted and not (own and self._painted_last):
+            if needed <= len(self._free):
+                return self._paintings
+            if not own:
+                return None
+        return self._texts if self._texts and self._free else None
 
     def _close_up(self) -> None:
         """Moves jobs from the last slots to free ones before them, if fewer rows then have to be computed."""

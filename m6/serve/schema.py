@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from m6.generate.sampling import MAX_SEED
 
@@ -16,15 +16,36 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Integer = Annotated[int, BeforeValidator(_whole)]
-Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
+def _kind(value: Any) -> str:
+    """Which of the forms of a content it is: an error then tells of that one alone."""
+    return PARTS if isinstance(value, list) else LINE
+
+
+LINE, PARTS = "-line", "-parts"  # no words that a caller could send, so that they can be told from names of fields
+WHOLE = BeforeValidator(_whole)
+Choices = Annotated[int, Field(ge=1, le=MOST_CHOICES), WHOLE]
+Tokens = Annotated[int, Field(ge=1), WHOLE]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
 Line = Annotated[str, StringConstraints(max_length=10_000)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=10_000), Field(json_schema_extra={"pattern": r"\S"})]
+"""A text that says something."""
+Size = Annotated[str, StringConstraints(pattern=r"^(auto|[0-9]+(x[0-9]+)?)?$", max_length=20)]
+
+PART = '{"type": "text", "text": ...} or {"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}'
+HINTS = {
+    "stop": "it has to be a text, or a list of at most 4",
+    "size": "it has to be pixels, as 256, or width x height, as 384x256",
+    "tools": "this model calls none; leave them out",
+    "logprobs": "they are not given; leave it out",
+    "response_format.type": "answers are plain text; leave response_format out",
+}
+"""What is said of a field instead of what its type says."""
 
 
 class Asked(BaseModel):
-    """What callers send; true is no number, and "1" neither."""
+    """What callers send; true is no number, and "1" neither. Where null is allowed, it is as if left out."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
 
 class ImageURL(Asked):
@@ -38,7 +59,7 @@ class Part(Asked):
     """A piece of a message."""
 
     type: Literal["text", "image_url"]
-    text: Line = ""
+    text: Line | None = None
     image_url: ImageURL | None = None
 
 
@@ -46,57 +67,89 @@ class Message(Asked):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Line | list[Part] | None = None
+    content: Annotated[Annotated[Line, Tag(LINE)] | Annotated[list[Part], Tag(PARTS)], Discriminator(_kind)] | None = (
+        None
+    )
+    """A text, or parts, with one picture at most."""
+
+
+class StreamOptions(Asked):
+    """What a stream tells."""
+
+    include_usage: bool | None = None
+    """Tokens, in a last event of their own."""
+
+
+class TextFormat(Asked):
+    """How an answer looks."""
+
+    type: Literal["text"]
 
 
 class Sampled(Asked):
     """How an answer is drawn."""
 
-    model: str = ""
-    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    n: Annotated[Integer, Field(ge=1, le=MOST_CHOICES)] = 1
+    model: str | None = None
+    """The id that /v1/models gives, or m6, or nothing."""
+    max_tokens: Tokens | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """0, the likeliest; of poems 0.8."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """1; of poems 0.9."""
+    n: Choices | None = None
+    """1."""
     seed: Seed | None = None
     stop: Line | Annotated[list[Line], Field(max_length=4)] | None = None
-    stream: bool = False
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    logprobs: Literal[False] | None = None
+    """Not given."""
 
 
 class ChatRequest(Sampled):
     """A conversation, of which the last message of the user is answered: a picture, a question, or both."""
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=1_000)]
-    max_completion_tokens: Annotated[Integer, Field(ge=1)] | None = None
-    task: Literal["", "caption", "question", "poem"] = ""
+    """The last message of the user is answered, about its picture or else the last one before it. What system,
+    developer, assistant and tool say, and earlier texts of the user, is not read: the model has learnt no dialogue."""
+    max_completion_tokens: Tokens | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    """None can be called."""
+    response_format: TextFormat | None = None
+    task: Literal["", "caption", "question", "poem"] | None = None
     """Ours: what is wanted; by itself a picture is described, and a question answered."""
-    form: Annotated[str, StringConstraints(max_length=20)] = ""
+    form: Annotated[str, StringConstraints(max_length=20)] | None = None
     """Ours: form of a poem, 五言绝句."""
 
 
 class CompletionRequest(Sampled):
     """A text to go on from, asked as a question."""
 
-    prompt: Line
+    prompt: Words
 
 
 class PaintRequest(Asked):
     """Pictures of a prompt."""
 
-    prompt: Annotated[Line, StringConstraints(min_length=1)]
-    model: str = ""
-    n: Annotated[Integer, Field(ge=1, le=MOST_CHOICES)] = 1
-    size: Annotated[str, StringConstraints(max_length=20)] | None = None
+    prompt: Words
+    model: str | None = None
+    """The id that /v1/models gives, or m6, or nothing."""
+    n: Choices | None = None
+    """1."""
+    size: Size | None = None
     """Pixels, 256x256; those the run was trained on if left out."""
     response_format: Literal["b64_json"] | None = None
-    stream: bool = False
-    best: Annotated[Integer, Field(ge=0, le=MOST_CHOICES)] = 0
+    stream: bool | None = None
+    partial_images: Annotated[int, Field(ge=0, le=3), WHOLE] | None = None
+    """Pictures of a stream that are shown while they are painted, at most so many of each; about 15 if left out."""
+    best: Annotated[int, Field(ge=0, le=MOST_CHOICES), WHOLE] | None = None
     """Ours: how many of the n are given, those that fit the prompt best, best first; 0 gives all."""
     seed: Seed | None = None
     """Ours: picture i draws from seed + i."""
-    guidance: Annotated[float, Field(ge=0, le=50)] = 1.0
-    """Ours: 1 is none."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    """Ours."""
+    guidance: Annotated[float, Field(ge=0, le=50)] | None = None
+    """Ours: 1 is none, and what is taken if it is left out."""
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Ours: 1 if it is left out."""
 
 
 class MatchRequest(Asked):

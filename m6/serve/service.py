@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import io
-import threading
+import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from PIL import Image
 from m6.config import UserError
 from m6.corpus.images.prepare import FORMATS
 from m6.data.objectives import poem_prompt, question_prompt
+from m6.data.packing import Run
 from m6.data.poem_forms import line_length
 from m6.data.sample import HIDDEN
 from m6.generate.answers import MAX_ANSWER, MAX_CAPTION, MAX_POEM, MAX_TEXT
@@ -36,9 +38,10 @@ from m6.generate.segments import RunSegments
 from m6.generate.text_to_image import Grid, prefixes, unfinished
 from m6.serve.asked import Pictures
 from m6.serve.config import ServeConfig
-from m6.serve.jobs import Event, PaintJob, TextJob
+from m6.serve.jobs import Event, PaintJob, TextJob, TimedOutError
 from m6.serve.scheduler import Scheduler
 from m6.serve.slots import Slots
+from m6.serve.threads import Threads
 
 Tell = Callable[[Event], None]
 LENGTHS = {"caption": MAX_CAPTION, "visual_question": MAX_ANSWER, "question": MAX_TEXT, "poem": MAX_POEM}
@@ -50,9 +53,13 @@ SECTIONS = {
     "match": {"captioning"},
 }
 """What a run can do, by the objectives of which it needs one."""
+POEM = Sampling(temperature=0.8, top_p=0.9)
+"""How a poem is drawn, as by `m6 generate poem`."""
 FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗")
-UPDATES = 16  # pictures of a painting that are shown while it is painted
+UPDATES = 16  # pictures of a painting that are shown, the whole one too
 MOST_TEXTS = 256  # that are compared at once
+TEXTS_TOGETHER = 64  # between two looks at the clock
+READERS = 4  # threads that read pictures
 
 
 class Service:
@@ -67,11 +74,14 @@ class Service:
         self.able = {section: bool(self.learnt & wanted) for section, wanted in SECTIONS.items()}
         self.pictures = Pictures(config)
         self.made = int((folder / "config.json").stat().st_mtime)
-        self.scheduler = Scheduler(
-            self.engine, Slots(self.engine, config.slots, self._capacity(), config.kept_pictures),
-            config.text_slots, config.max_queue,
-        )  # fmt: skip
-        self._scoring = threading.Lock()
+        self.closing = float("inf")
+        """Time of `time.monotonic` after which what is still coming in is given up; set when the server ends."""
+        capacity = self._capacity()
+        self._check_memory(capacity)
+        slots = Slots(self.engine, config.slots, capacity, config.kept_pictures)
+        self.scheduler = Scheduler(self.engine, slots, config.text_slots, config.max_queue)
+        self.scoring = Threads("score", 1, config.max_queue, self.scheduler.counts)
+        self.reading = Threads("read", READERS, config.max_queue + config.slots, self.scheduler.counts)
         self._grammars: dict[str, PoemGrammar] = {}
 
     def _capacity(self) -> int:
@@ -79,12 +89,32 @@ class Service:
         grid = self.engine.model.config.patch_grid
         side = self.engine.picture_size
         rows, columns = (side // grid, side // grid) if isinstance(grid, int) else grid(side, side)
-        codes = self.engine.codes_side**2 if self.able["paint"] else 0
+        codes = 0
+        if self.able["paint"]:
+            try:
+                codes = math.prod(Grid.of(f"{max(side, self.config.max_size)}", self.engine))
+            except UserError as error:
+                raise UserError(f"--max_size: {error}") from None
         return rows * columns + self.engine.data.max_text + max(codes, *LENGTHS.values()) + 1
+
+    def _check_memory(self, capacity: int) -> None:
+        """UserError for more slots than the machine has memory for."""
+        weight = self.engine.model.embedding.weight
+        each = 2 * len(self.engine.model.blocks) * capacity * weight.shape[1] * weight.element_size()
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if self.engine.device.type == "cuda":
+            there, _ = torch.cuda.mem_get_info(self.engine.device)
+        if each * self.config.slots > there:
+            raise UserError(
+                f"--slots {self.config.slots}: their keys and values take {each * self.config.slots / 2**30:,.1f} GiB, "
+                f"the machine has {there / 2**30:,.1f}; take fewer than {there // each}"
+            )
 
     def close(self) -> None:
         """Ends what has been asked, and takes nothing more."""
         self.scheduler.close()
+        self.scoring.close()
+        self.reading.close()
 
     def prefix(self, task: str, text: str, image: bytes | None, form: str) -> Prefix:
         """A request as it was learnt. UserError if it was not, for a picture that cannot be read, for a long text."""
@@ -101,37 +131,41 @@ class Service:
 
     def picture(self, encoded: bytes) -> np.ndarray:
         """Bytes of a picture file as the model sees it, upright. UserError for what is none, or too large."""
+        many = f"at most {self.config.max_pixels} are read; make it smaller"
         try:
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
                 width, height = opened.size
                 if width * height > self.config.max_pixels:
-                    raise UserError(
-                        f"the picture has {width} x {height} pixels, at most {self.config.max_pixels} are read"
-                    )
+                    raise UserError(f"the picture has {width} x {height} pixels, {many}")
             return self.segments.pixels(encoded, FORMATS)
         except UserError:
             raise
+        except Image.DecompressionBombError:
+            raise UserError(f"the picture has too many pixels, {many}") from None
         except Exception:  # decoders of many formats raise many things
             raise UserError("the picture cannot be read; send PNG, JPEG, WebP, GIF or BMP") from None
 
     def write(
-        self, tell: Tell, task: str, prefix: Prefix, decoding: Decoding, most: int, form: str, copy: int, watched: bool
-    ) -> TextJob:
-        """Begins a text; `copy` numbers several answers to one request."""
+        self, tell: Tell, ends: float, task: str, prefix: Prefix, decoding: Decoding, most: int, form: str, copy: int,
+        watched: bool,
+    ) -> TextJob:  # fmt: skip
+        """Begins a text that has to be done at `ends`, a time of `time.monotonic`; `copy` numbers several answers to
+        one request."""
         draw = generators_of(decoding.seed, [key_of(prefix)] * (copy + 1))[copy] if decoding.temperature else None
         grammar = self.grammar(form) if task == "poem" and line_length(form) else None
         job = TextJob(
-            tell, self._deadline(), prefix=prefix, most=min(most, LENGTHS[task]), decoding=decoding, draw=draw,
+            tell, ends, prefix=prefix, most=min(most, LENGTHS[task]), decoding=decoding, draw=draw,
             grammar=grammar, watched=watched,
         )  # fmt: skip
         self.scheduler.submit(job)
         return job
 
     def paint(
-        self, tell: Tell, prompt: str, n: int, size: str, sampling: Sampling, guidance: float, watched: bool,
-        best: int = 0,
+        self, tell: Tell, ends: float, prompt: str, n: int, size: str, sampling: Sampling, guidance: float,
+        shown: int, best: int = 0,
     ) -> PaintJob:  # fmt: skip
-        """Begins pictures of a prompt; `best`: some of them will be chosen by their scores."""
+        """Begins pictures of a prompt that have to be done at `ends`. shown: how often each is told before it is whole;
+        `best`: some of them will be chosen by their scores."""
         if not self.able["paint"]:
             raise UserError("this model has not learnt to paint")
         if best and not self.able["match"]:
@@ -139,11 +173,25 @@ class Service:
         if not prompt.strip():
             raise UserError("prompt: it is empty; say what is to be painted")
         self._check_length(prompt)
-        grid = Grid.of(size or f"{self.engine.picture_size}", self.engine)
+        most = self.scheduler.most_paintings
+        if guidance != 1.0 and most < 2:
+            raise UserError(
+                f"guidance {guidance:g}: a guided picture takes 2 slots, this server has {most} for paintings; "
+                "take guidance 1, or start it with more --slots"
+            )
+        try:
+            grid = Grid.of(size or f"{self.engine.picture_size}", self.engine)
+        except UserError as error:
+            raise UserError(f"{error}; this server has room for {self._largest}") from None
         asked, blank = prefixes(self.engine, [prompt] * n, grid)
-        every = max(1, grid.height * grid.width // UPDATES) if watched else 0
+        if max(map(self.length, asked)) + math.prod(grid) > self.scheduler.slots.capacity:
+            raise UserError(
+                f"size {size}: this server has room for {self._largest}; take that, or start it with "
+                f"--max_size {max(grid) * self._code_side}"
+            )
+        every = math.ceil(grid.height * grid.width / (shown + 1)) if shown else 0
         job = PaintJob(
-            tell, self._deadline(), asked=asked, blank=blank if guidance != 1.0 else (), grid=grid, sampling=sampling,
+            tell, ends, asked=asked, blank=blank if guidance != 1.0 else (), grid=grid, sampling=sampling,
             guidance=guidance, first_code=self.engine.vocabulary.text_size, tell_every=every,
         )  # fmt: skip
         self.scheduler.submit(job)
@@ -155,6 +203,13 @@ class Service:
             self._grammars[form] = PoemGrammar(self.engine.tokenizer, self.engine.vocabulary.size, form)
         return self._grammars[form]
 
+    def length(self, prefix: Prefix) -> int:
+        """Tokens of what is read, pictures included."""
+        run, order = Run(self.engine.vocabulary, self.engine.model.config.patch_grid), 0
+        for segment in prefix:
+            order = run.add_prefix(segment, order, 0)
+        return run.length
+
     def steady(self, ids: list[int]) -> list[int]:
         """Those at whose text nothing changes, whatever follows: all but the bytes at the end, which may be a part of a
         character."""
@@ -163,8 +218,9 @@ class Service:
             end -= 1
         return ids[:end]
 
-    def match(self, image: bytes, texts: Sequence[str]) -> list[float]:
-        """How well each text fits a picture, log p(text | picture) - log p(text), nats. UserError."""
+    def match(self, image: bytes, texts: Sequence[str], ends: float = float("inf")) -> list[float]:
+        """How well each text fits a picture, log p(text | picture) - log p(text), nats. UserError; TimedOutError if it
+        is not done at `ends`."""
         if not self.able["match"]:
             raise UserError("this model has not learnt to describe pictures")
         if not 1 <= len(texts) <= MOST_TEXTS:
@@ -172,9 +228,13 @@ class Service:
         for text in texts:
             self._check_length(text)
         picture = self.engine.picture(self.picture(image))
-        with self._scoring:
-            found = fits(self.engine, [(picture,)], [self.segments.text(text) for text in texts])
-        return [float(score) for score in found[0]]
+        segments = [self.segments.text(text) for text in texts]
+        found: list[float] = []
+        for start in range(0, len(segments), TEXTS_TOGETHER):
+            if time.monotonic() > ends:  # nobody waits for it any more, but others do
+                raise TimedOutError
+            found += fits(self.engine, [(picture,)], segments[start : start + TEXTS_TOGETHER])[0].tolist()
+        return found
 
     def pixels(self, codes: np.ndarray) -> np.ndarray:
         """Grids of codes [n, h, w] as pixels [n, S, S', 3]; where some are not painted yet, a fourth channel hides
@@ -189,17 +249,26 @@ class Service:
 
     def scores(self, pixels: Sequence[np.ndarray], prompt: str) -> list[float]:
         """How well pictures fit a prompt, nats a token."""
-        with self._scoring:
-            return [float(score) for score in scores(self.engine, np.stack(pixels), prompt)]
+        return [float(score) for score in scores(self.engine, np.stack(pixels), prompt)]
+
+    @property
+    def _code_side(self) -> int:
+        """Pixels on a side of a code."""
+        assert self.engine.vqgan is not None
+        return self.engine.vqgan.config.downsample
+
+    @property
+    def _largest(self) -> str:
+        """The largest square that is painted to any prompt, pixels."""
+        codes = math.isqrt(self.scheduler.slots.capacity - self.engine.data.max_text)
+        side = min(codes, self.engine.model.config.max_side) * self._code_side
+        return f"{side}x{side}"
 
     def _check_length(self, text: str) -> None:
         if len(text) > self.config.max_prompt:
             raise UserError(
                 f"the text has {len(text)} characters, at most {self.config.max_prompt} are read; shorten it"
             )
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self.config.max_seconds
 
 
 def png(pixels: np.ndarray) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -112,6 +113,10 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_taken(run: Path) -> N
         (["RUN", "--port", "-1"], "port"),
         (["RUN", "--host", "192.0.2.1"], "take another"),
         (["RUN", "--slot", "4"], "slots"),
+        (["RUN", "--port", "99999"], "port"),
+        (["RUN", "--max_queue", "0"], "max_queue"),
+        (["RUN", "--slots", "32", "--text_slots", "40"], "below --slots, here 32"),
+        (["RUN", "--slots", "10000000"], "GiB"),
     ],
 )
 def test_what_is_wrong_with_the_command_is_said_in_a_line(run: Path, words: list[str], line: str) -> None:
@@ -120,3 +125,19 @@ def test_what_is_wrong_with_the_command_is_said_in_a_line(run: Path, words: list
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_half_a_request_does_not_hold_up_the_end(run: Path) -> None:
+    with served(run) as (process, url):
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            head = (
+                "POST /v1/match HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            )
+            connection.sendall(head.encode())
+            httpx.get(f"{url}/readyz").raise_for_status()  # so that the half has come before it ends
+            process.send_signal(signal.SIGTERM)
+            assert b"408" in connection.recv(65_536)
+            assert process.wait(timeout=60) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ import openai
 import pytest
 from PIL import Image
 
+from m6.config import UserError
 from m6.data.objectives import poem_prompt, question_prompt
 from m6.generate.poems import PoemGrammar
 from m6.generate.sampling import Sampling
 from m6.generate.text_to_image import Grid, paint_codes
+from m6.serve.app import make_app
 from m6.serve.jobs import TextJob
 from m6.serve.service import Service
 from tests.unit.serve.small_service import data_url, make_service, served
@@ -76,8 +79,9 @@ def test_answers_are_those_of_the_engine(service: Service, client: openai.OpenAI
 
 def test_a_poem_keeps_its_form(service: Service, client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
-        model="run", messages=[{"role": "user", "content": "春夜"}], extra_body={"task": "poem", "form": "五言绝句"}
-    )
+        model="run", messages=[{"role": "user", "content": "春夜"}], temperature=0,
+        extra_body={"task": "poem", "form": "五言绝句"},
+    )  # fmt: skip
     engine = service.engine
     grammar = PoemGrammar(engine.tokenizer, engine.vocabulary.size, "五言绝句")
     (ids,) = engine.write([(engine.text(poem_prompt("春夜", "五言绝句")),)], 160, grammar=grammar)
@@ -178,7 +182,26 @@ def test_odd_pictures_are_read_or_refused(url: str, name: str) -> None:
         ("images/generations", {"prompt": "猫", "guidance": -1}, 400, "guidance"),
         ("match", {"image": data_url(), "texts": []}, 400, "texts"),
         ("chat/completions", {"messages": [{"role": "user", "content": "a" * 300_000}]}, 413, "larger than"),
-        ("nothing", {}, 405, "nothing answers POST /v1/nothing"),
+        ("nothing", {}, 404, "nothing answers POST /v1/nothing"),
+        ("completions", {"prompt": " "}, 400, "prompt: it is empty"),
+        ("completions", {"prompt": "春", "logprobs": 3}, 400, "logprobs: they are not given; leave it out"),
+        ("chat/completions", {"messages": QUESTION, "tools": [{"type": "function"}]}, 400, "this model calls none"),
+        ("chat/completions", {"messages": QUESTION, "response_format": {"type": "json_object"}}, 400, "are plain text"),
+        ("chat/completions", {"messages": QUESTION, "logprobs": True}, 400, "logprobs: they are not given"),
+        ("chat/completions", {"messages": QUESTION, "stop": 5}, 400, "stop: it has to be a text, or a list"),
+        ("chat/completions", {"messages": QUESTION, "form": "五言绝句"}, 400, 'it is for poems; add "task": "poem"'),
+        ("chat/completions", {"messages": seen("春"), "task": "poem"}, 400, "leave the picture out"),
+        ("chat/completions", {"messages": [{"role": "user", "content": seen()[0]["content"] * 2}]}, 400, "2 pictures"),
+        ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, 400,
+         "messages.0.content.0.type: Input should be 'text' or 'image_url'; a part is {"),
+        ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
+         400, "messages.0.content.0.image_url: it has to be an object; a part is {"),
+        ("chat/completions", {"messages": [{"role": "user", "content": 5}]}, 400,
+         "messages.0.content: Input should be a valid string"),
+        ("chat/completions", {"messages": QUESTION, "model": "gpt-4"}, 404, "model 'gpt-4': this server has run"),
+        ("completions", {"prompt": "春", "model": "gpt-4"}, 404, "this server has run"),
+        ("images/generations", {"prompt": "猫", "model": "dall-e-3"}, 404, "this server has run"),
+        ("images/generations", {"prompt": "猫", "size": "large"}, 400, "size: it has to be pixels"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_as_openai_does(
@@ -193,7 +216,131 @@ def test_a_body_that_is_not_said_to_be_json_is_told_so(url: str) -> None:
     answer = httpx.post(f"{url}/v1/completions", content='{"prompt": "春"}', headers={"Content-Type": "text/plain"})
     assert answer.status_code == 400
     assert "Content-Type is text/plain; it has to be application/json" in answer.json()["error"]["message"]
-    assert "nothing answers GET /v1/completions" in httpx.get(f"{url}/v1/completions").json()["error"]["message"]
+
+
+def test_a_route_that_is_asked_in_another_way_says_in_which_it_answers(url: str) -> None:
+    answer = httpx.get(f"{url}/v1/completions")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert "nothing answers GET /v1/completions" in answer.json()["error"]["message"]
+    answer = httpx.post(f"{url}/v1/models")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+def test_broken_json_is_told_with_its_place(url: str) -> None:
+    content = '{\n "prompt": "春",\n "n": }'
+    answer = httpx.post(f"{url}/v1/completions", content=content, headers={"Content-Type": "application/json"})
+    assert answer.json()["error"]["message"].endswith(": Expecting value, line 3, column 7")
+
+
+def test_a_model_is_found_by_its_name_or_by_ours(client: openai.OpenAI) -> None:
+    assert client.models.retrieve("run").id == client.models.retrieve("m6").id == "run"
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.models.retrieve("gpt-4")
+    assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
+    assert client.completions.create(model="m6", prompt="云", max_tokens=1).model == "run"
+
+
+def test_null_is_as_if_left_out(url: str) -> None:
+    nulls = dict.fromkeys(
+        ("model", "temperature", "top_p", "n", "seed", "stop", "stream", "stream_options", "max_tokens", "logprobs")
+    )
+    chat = {**nulls, **dict.fromkeys(("tools", "response_format", "task", "form", "max_completion_tokens"))}
+    paint = dict.fromkeys(("model", "n", "size", "response_format", "stream", "partial_images", "best", "guidance"))
+    for path, body, with_nulls in (
+        ("completions", {"prompt": "云"}, nulls), ("chat/completions", {"messages": QUESTION}, chat),
+        ("images/generations", {"prompt": "猫", "seed": 1}, paint | {"temperature": None}),
+    ):  # fmt: skip
+        plain, told = (httpx.post(f"{url}/v1/{path}", json=each, timeout=60) for each in (body, body | with_nulls))
+        assert told.status_code == 200, told.text
+        name = "data" if "data" in plain.json() else "choices"
+        assert told.json()[name] == plain.json()[name]
+
+
+def test_a_stream_begins_with_the_role_and_ends_with_what_was_used(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "run", "messages": QUESTION, "max_tokens": 8, "n": 2}
+    chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    for index in range(2):
+        roles = [chunk.choices[0].delta.role for chunk in chunks[:-1] if chunk.choices[0].index == index]
+        assert roles == ["assistant"] + [None] * (len(roles) - 1)
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == client.chat.completions.create(**asked).usage
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert all(chunk.choices for chunk in client.chat.completions.create(**asked, stream=True))
+
+
+def test_pictures_count_as_what_was_read(service: Service, client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "run", "messages": seen("这是什么？"), "max_tokens": 1}
+    used = client.chat.completions.create(**asked).usage
+    assert used is not None
+    assert used.prompt_tokens == 4 + len(service.engine.text("这是什么？").ids)
+
+
+@pytest.mark.parametrize("partial", [0, 2])
+def test_so_many_pictures_are_shown_on_the_way_as_are_asked_for(client: openai.OpenAI, partial: int) -> None:
+    extra = {"size": "32x32", "seed": 1}
+    stream = client.images.generate(model="run", prompt="猫", stream=True, partial_images=partial, extra_body=extra)
+    events = [(event.type.split(".")[1], getattr(event, "partial_image_index", None)) for event in stream]
+    assert events == [*(("partial_image", index) for index in range(partial)), ("completed", None)]
+
+
+def test_a_poem_is_drawn_as_by_the_command(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "run", "messages": [{"role": "user", "content": "春夜"}], "seed": 3}
+    asked |= {"extra_body": {"task": "poem"}, "max_tokens": 20}
+    told = client.chat.completions.create(**asked, temperature=0.8, top_p=0.9).choices[0].message.content
+    assert client.chat.completions.create(**asked).choices[0].message.content == told
+    assert client.chat.completions.create(**asked, temperature=0).choices[0].message.content != told
+
+
+def test_a_size_for_which_there_is_no_room_is_refused_with_one_that_has_some(tmp_path: Path) -> None:
+    service = make_service(tmp_path / "run")
+    with served(service) as url:
+
+        def paint(size: str) -> httpx.Response:
+            asked = {"prompt": "猫", "size": size, "stream": True}
+            return httpx.post(f"{url}/v1/images/generations", json=asked, timeout=60)
+
+        refused = paint("512x512")
+        assert refused.status_code == 400
+        message = refused.json()["error"]["message"]
+        largest = re.findall(r"room for (\d+x\d+)", message)[0]
+        assert paint(largest).status_code == 200
+        assert f"room for {largest}" in paint("99999x8").json()["error"]["message"]
+    service.close()
+    wide = make_service(tmp_path / "run", max_size=128)
+    assert wide.scheduler.slots.capacity > service.scheduler.slots.capacity
+    wide.close()
+    with pytest.raises(UserError, match="--max_size: size 100001"):
+        make_service(tmp_path / "run", max_size=100_001)
+
+
+def test_a_server_too_small_for_guidance_says_so(tmp_path: Path) -> None:
+    service = make_service(tmp_path / "run", slots=2, text_slots=1)
+    with served(service) as url:
+        asked = {"prompt": "猫", "guidance": 2}
+        message = httpx.post(f"{url}/v1/images/generations", json=asked).json()["error"]["message"]
+        assert "takes 2 slots, this server has 1 for paintings; take guidance 1, or start it with more" in message
+    service.close()
+
+
+def test_more_slots_than_there_is_memory_for_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--slots 10000000: their keys and values take [0-9,.]+ GiB"):
+        make_service(tmp_path / "run", slots=10_000_000)
+
+
+def test_the_description_has_limits_and_keys_as_its_standard_does(tmp_path: Path, service: Service) -> None:
+    told = make_app(service).openapi()
+    fields = told["components"]["schemas"]["ChatRequest"]["properties"]
+    assert {"type": "integer", "minimum": 1, "maximum": 16} in fields["n"]["anyOf"]
+    assert "model has learnt no dialogue" in fields["messages"]["description"]
+    prompt = told["components"]["schemas"]["CompletionRequest"]["properties"]["prompt"]
+    assert (prompt["minLength"], prompt["pattern"]) == (1, r"\S")
+    assert "securitySchemes" not in told["components"]
+    locked = make_service(tmp_path / "run", api_key="secret")
+    told = make_app(locked).openapi()
+    assert [each["scheme"] for each in told["components"]["securitySchemes"].values()] == ["bearer"]
+    needing = {path for path, ways in told["paths"].items() for way in ways.values() if "security" in way}
+    assert needing == {path for path in told["paths"] if path.startswith("/v1/")}
+    locked.close()
 
 
 def test_what_a_run_has_not_learnt_is_refused(tmp_path: Path) -> None:
@@ -217,9 +364,12 @@ def test_what_a_run_has_not_learnt_is_refused(tmp_path: Path) -> None:
 def test_a_key_is_asked_for_if_there_is_one(tmp_path: Path) -> None:
     service = make_service(tmp_path / "run", api_key="secret")
     with served(service) as url:
-        for key, status in (("wrong", 401), ("secret", 200)):
-            answer = httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})
-            assert answer.status_code == status
+        for given, status in (
+            ("Bearer wrong", 401), ("Bearer secret", 200), ("bearer secret", 200), ("BEARER  secret", 200),
+            ("secret", 401), ("Basic secret", 401), ("", 401),
+        ):  # fmt: skip
+            answer = httpx.get(f"{url}/v1/models", headers={"Authorization": given})
+            assert answer.status_code == status, given
         assert httpx.get(f"{url}/healthz").text == "ok\n"
     service.close()
 

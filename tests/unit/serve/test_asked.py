@@ -76,7 +76,7 @@ def test_a_picture_is_fetched(url: str, name: str) -> None:
     ("name", "reason"),
     [
         ("large", "too large"),
-        ("missing", "404"),
+        ("missing", "it answered with status 404"),
         ("around", "leads on more than 3 times"),
         ("inside", "private address"),
         ("metadata", "private address"),
@@ -107,6 +107,11 @@ def test_private_addresses_are_never_asked(address: str) -> None:
 def test_only_the_web_is_asked(address: str) -> None:
     with pytest.raises(UserError, match="no picture from there"):
         asyncio.run(Pictures(told()).read(address))
+
+
+def test_a_port_that_is_not_of_the_web_is_told() -> None:
+    with pytest.raises(UserError, match="its port is not asked, of those of the web 80, 443, 8080 and 8443 are"):
+        asyncio.run(Pictures(told()).read("http://example.org:22/a.png"))
 
 
 def test_a_server_that_sends_a_byte_now_and_then_is_left(url: str) -> None:

@@ -152,6 +152,55 @@ def test_a_short_answer_does_not_wait_for_long_paintings(engine: Engine, schedul
         scheduler.submit(PaintJob(answers.tell(7), asked=given * 4, grid=grid))
 
 
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_a_painting_gets_its_turn_while_texts_keep_coming(engine: Engine, scheduler: Scheduler, pictures: int) -> None:
+    given, _ = prefixes(engine, ["梨"] * pictures, Grid(2, 2))
+    answers, text = Answers(), (engine.text("春"),)
+    for index in range(12):
+        scheduler.submit(TextJob(answers.tell(index), prefix=text, most=20, decoding=Decoding(min_tokens=20)))
+    scheduler.submit(PaintJob(answers.tell(12), asked=given, grid=Grid(2, 2)))
+    for index in range(13, 25):
+        scheduler.submit(TextJob(answers.tell(index), prefix=text, most=20, decoding=Decoding(min_tokens=20)))
+    answers.wait(25)
+    assert answers.ended.index(12) <= 8
+
+
+def test_texts_do_not_wait_for_paintings_that_wait_for_paintings(engine: Engine, scheduler: Scheduler) -> None:
+    """One of one slot works, one of three waits for its end: the slots between are the texts' until then."""
+    one, _ = prefixes(engine, ["梨"], Grid(8, 8))
+    answers, text = Answers(), (engine.text("春"),)
+    scheduler.submit(PaintJob(answers.tell(0), asked=one, grid=Grid(8, 8)))
+    while not scheduler.working:
+        time.sleep(0.01)
+    scheduler.submit(PaintJob(answers.tell(1), asked=one * 3, grid=Grid(2, 2)))
+    for index in range(2, 8):
+        scheduler.submit(TextJob(answers.tell(index), prefix=text, most=5, decoding=Decoding(min_tokens=5)))
+    answers.wait(8)
+    assert answers.ended.index(0) == 6
+
+
+def test_each_kind_has_a_queue_of_its_own(engine: Engine) -> None:
+    scheduler = Scheduler(engine, Slots(engine, 2, 128), text_slots=1, max_queue=1)
+    given, _ = prefixes(engine, ["梨"], Grid(8, 8))
+    answers, hold = Answers(), threading.Event()
+
+    def held(event: Event) -> None:
+        hold.wait()
+
+    scheduler.submit(TextJob(held, prefix=(), most=1))
+    while scheduler.waiting:
+        time.sleep(0.01)
+    scheduler.submit(PaintJob(answers.tell(0), asked=given, grid=Grid(8, 8)))
+    with pytest.raises(BusyError):
+        scheduler.submit(PaintJob(answers.tell(1), asked=given, grid=Grid(8, 8)))
+    scheduler.submit(TextJob(answers.tell(2), prefix=(), most=2))
+    with pytest.raises(BusyError):
+        scheduler.submit(TextJob(answers.tell(3), prefix=(), most=2))
+    hold.set()
+    answers.wait(2)
+    scheduler.close()
+
+
 class Broken(TextJob):
     """Fails in its third step."""
 
