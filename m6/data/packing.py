@@ -48,7 +48,7 @@ class Batch:
     keys: tuple[str, ...]
     coarse: Tensor | None = None
     """[R, T] int64, of a token that asks for a cell of a picture painted over a small one, the id of that one's code
-    there, elsewhere `PAD`; None if there are no such pictures."""
+    there, elsewhere -1; None if there are no such pictures."""
     skipped: tuple[Skipped, ...] = ()
     """Documents that could not be used when it was made."""
 
@@ -221,7 +221,7 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
     weights = np.zeros(shape, np.float32)
     objective = np.zeros(shape, np.int64)
     key_of = np.zeros(shape, np.int64)
-    coarse = np.full(shape, PAD, np.int64)
+    coarse = np.full(shape, -1, np.int64)
     pictures: list[tuple[np.ndarray, range]] = []
     for r, row in enumerate(rows):
         start = 0
@@ -265,5 +265,5 @@ def pack(samples: Sequence[Sample], vocabulary: Vocabulary, patch_grid: PatchGri
         label_sample=chosen(key_of),
         objectives=objectives,
         keys=tuple(sample.key for sample in samples),
-        coarse=torch.from_numpy(coarse) if (coarse != PAD).any() else None,
+        coarse=torch.from_numpy(coarse) if (coarse >= 0).any() else None,
     )

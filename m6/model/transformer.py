@@ -19,7 +19,6 @@ from m6.model.experts import MixtureOfExperts, Routing
 from m6.model.initial import initialise
 from m6.model.masks import Mask
 from m6.model.vision import PatchEmbedding
-from m6.tokenizer.vocabulary import PAD
 
 
 class FeedForward(nn.Module):
@@ -104,7 +103,7 @@ class Transformer(nn.Module):
         pictures: groups [N, S, S', 3] uint8 of one size each; their P patches together, in reading order, are written
         over the embeddings at the flat places patch_at [P] in [B * T]. caches: one a layer, filled in place.
         real: [B, T] bool, false for padding, which then takes no expert's time and place.
-        coarse: [B, T] int, see `Batch`; only with `config.coarse_codes`.
+        coarse: [B, T] int, -1 for none, see `Batch`; only with `config.coarse_codes`.
         """
         x = self.embedding(ids)
         if patch_at is not None and len(patch_at):
@@ -113,8 +112,8 @@ class Transformer(nn.Module):
         x = x + self.row_embedding(position[..., 1]) + self.column_embedding(position[..., 2])
         if coarse is not None:
             assert self.coarse_projection is not None, "a model without coarse_codes"
-            beneath = self.coarse_projection(self.embedding(coarse))
-            x = x + beneath.masked_fill((coarse == PAD)[..., None], 0.0)
+            beneath = self.coarse_projection(self.embedding(coarse.clamp(min=0)))
+            x = x + beneath.masked_fill((coarse < 0)[..., None], 0.0)
         rotation = rotary(position, self.config.hidden_size // self.config.num_heads, self.config.rope_base)
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):

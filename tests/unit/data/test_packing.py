@@ -12,7 +12,7 @@ from m6.data.sample import HIDDEN, Branch, Codes, Sample, Text, spread
 from m6.model.config import ModelConfig
 from m6.model.masks import build_mask
 from m6.model.transformer import Transformer
-from m6.tokenizer.vocabulary import END, IMAGE, MASK, PAD, TEXT
+from m6.tokenizer.vocabulary import END, IMAGE, MASK, TEXT
 from tests.unit.data.examples import VOCABULARY, mixed_samples
 
 
@@ -86,7 +86,7 @@ def test_a_token_shows_what_the_small_picture_has_where_it_asks() -> None:
     first = VOCABULARY.text_size
     assert batch.ids[0].tolist()[:4] == [300, IMAGE, first + 5, first + 6]
     assert batch.labels[:3].tolist() == [first + 5, first + 6, first + 7]
-    assert batch.coarse[:, :4].tolist() == [[PAD, first + 1, first + 3, first + 4], [PAD] * 4]
+    assert batch.coarse[:, :4].tolist() == [[-1, first + 1, first + 3, first + 4], [-1] * 4]
     assert pack([Sample("l", (), (Branch("captioning", (), Text((301,))),))], VOCABULARY, 8, 0).coarse is None
 
 
