@@ -8,6 +8,7 @@ state.json with the hashes.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -134,6 +135,8 @@ def _beside(run: Path, folder: Path, form: str) -> str:
     if form == "weights":
         write_atomic(folder / "tokenizer.json", (run / "tokenizer" / "tokenizer.json").read_bytes())
         return ""
+    for name in ("torchao", "torch.utils._pytree"):  # they complain while transformers loads what is not used here
+        logging.getLogger(name).setLevel(logging.ERROR)
     from m6.interop.folder import write_beside
 
     write_beside(run, folder)

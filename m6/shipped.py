@@ -14,6 +14,8 @@ DEFAULT = "mini"
 """What `m6 generate` and `m6 serve` ask if no run is named."""
 SHIPPED = {DEFAULT: Path(__file__).parent / "mini"}
 """Run folders within the package."""
+LICENCE = "apache-2.0"
+"""Of their weights, as Hugging Face spells it."""
 
 
 def run_folder(name: str | Path) -> Path:

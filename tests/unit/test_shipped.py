@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from m6.shipped import DEFAULT, SHIPPED, check_own, is_shipped, lasting, run_fol
 
 Said = pytest.CaptureFixture[str]
 MINI = SHIPPED[DEFAULT]
+ROOT = Path(__file__).parents[2]
 MOST = 30 * 2**20
 """Bytes of a folder that comes with the package."""
 
@@ -94,6 +97,21 @@ def test_it_is_made_a_run_of_ones_own(tmp_path: Path) -> None:
     assert ours.keys() == theirs.keys()
     # a number that was rounded once is rounded to itself
     assert all((ours[name] - tensor).abs().max() <= 1e-6 * tensor.abs().max() for name, tensor in theirs.items())
+
+
+def test_its_card_for_others_names_its_licence_all_of_its_data_and_where_its_scores_stand(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    command = [sys.executable, "-m", "m6.cli", "export", "mini", "--out", "hf"]
+    told = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert told.stderr == ""
+    card = (tmp_path / "hf" / "README.md").read_text()
+    assert "license: apache-2.0" in card
+    assert "under Apache-2.0" in (MINI / "README.md").read_text()
+    for name, licence in {"pictures_twemoji": "CC BY 4.0 (pictures), Unicode-3.0 (words)", "qa_idioms": "MIT"}.items():
+        assert f"| {name} | {licence} |" in card
+    assert card.count(" | see the source |") == 0
+    assert "`docs/en/mini.md`" in card
+    assert (ROOT / "docs/en/mini.md").is_file()
 
 
 def test_the_first_command_needs_no_run(tmp_path: Path, capsys: Said) -> None:
