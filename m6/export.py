@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from m6 import flags
 from m6.config import UserError, nearest
-from m6.run import read_done, sync_folder, write_atomic
+from m6.run import check_writable, read_done, sync_folder, write_atomic
 from m6.shipped import run_folder
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def export(words: Sequence[str]) -> str:
     checkpoint = _checkpoint(run, given.get("step"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: not empty; give --out a folder that is not there yet")
+    check_writable(out.absolute().parent, "--out")
     for path in (run / "config.json", run / "tokenizer" / "tokenizer.json"):
         if not path.is_file():
             raise UserError(f"{path}: missing; {run} is no whole run folder")

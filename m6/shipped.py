@@ -34,6 +34,11 @@ def is_shipped(name: str | Path) -> bool:
     return run_folder(name) in SHIPPED.values()
 
 
+def told(name: str | Path) -> str:
+    """The same run, as a message names it: its name in the package, or its path."""
+    return next((known for known, path in SHIPPED.items() if path == run_folder(name)), str(name))
+
+
 def check_own(name: str | Path) -> Path:
     """The run folder that is meant. UserError for one of the package, where nothing is to be written."""
     if is_shipped(name):

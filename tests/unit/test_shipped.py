@@ -88,6 +88,33 @@ def test_nothing_is_written_there(words: list[str], capsys: Said) -> None:
     assert "m6 export mini --form packed --out runs/mini" in told
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tasks", "mini", "--out", "x"], "mini comes with the package without the corpus"),
+        (["vqgan", "encode", "mini"], "mini comes with the package, where nothing is written"),
+        (["generate", "paint", "--prompt", "x", "--coarse", "32"], "m6: mini: this run has not learnt coarse_to_fine"),
+        (["generate", "poem", "--title", "春", "--form", "五言"], "allowed are 五言绝句, "),
+    ],
+)
+def test_what_it_cannot_do_is_told_by_its_name(words: list[str], said: str, capsys: Said) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "mini/" not in told
+
+
+def test_it_says_which_text_fits_a_picture(capsys: Said) -> None:
+    texts = ["--text", "左边是西瓜，右边是企鹅", "--text", "左边是企鹅，右边是西瓜", "--text", "三个草莓"]
+    picture = str(ROOT / "m6/serve/studio/pictures/two.png")
+    assert main(["generate", "match", "--image", picture, *texts]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][1] == "左边是企鹅，右边是西瓜"
+    scores = [float(score) for score, _ in lines]
+    assert scores == sorted(scores, reverse=True)
+    assert len(lines) == 3
+
+
 def test_it_is_made_a_run_of_ones_own(tmp_path: Path) -> None:
     told = export(["mini", "--form", "packed", "--out", "own"])
     assert "own" in told
