@@ -39,6 +39,7 @@ With a trained run; without one, generate and serve ask mini, the small model of
   m6 evaluate RUN --task T  measure it on a task, or on --all
   m6 generate caption       say what is in a picture
   m6 generate answer        answer a question, about a picture or without one
+  m6 generate match         say how well texts fit a picture
   m6 generate describe      describe a product
   m6 generate poem          write a poem to a title
   m6 generate paint         paint a picture

@@ -8,6 +8,7 @@ from pathlib import Path
 from m6 import flags
 from m6.config import UserError, nearest
 from m6.shards import Shards, is_whole
+from m6.shipped import check_own, run_folder
 
 HELP = """\
 m6 vqgan encode RUN [SHARDS] [--out DIR] [--tile PIXELS] [--batch_size N]: write the image codes of a corpus.
@@ -28,7 +29,7 @@ def encode(words: Sequence[str]) -> str:
             raise UserError(f"--{name}: no such flag{nearest(name, _FLAGS)}")
     if len(alone) not in (1, 2):
         raise UserError(f"m6 vqgan encode takes a run folder, and perhaps a folder of shards, got {len(alone)} words")
-    folder = Path(alone[0])
+    folder = run_folder(alone[0]) if "out" in given else check_own(alone[0])
     if not (folder / "config.json").exists():
         raise UserError(f"{folder}: not a run folder, it has no config.json")
     corpus = Path(alone[1]) if alone[1:] else folder / "corpus"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from m6 import flags
 from m6.config import UserError, nearest
-from m6.run import read_done, sync_folder, write_atomic
+from m6.run import check_writable, read_done, sync_folder, write_atomic
 from m6.shipped import run_folder
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def export(words: Sequence[str]) -> str:
     checkpoint = _checkpoint(run, given.get("step"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: not empty; give --out a folder that is not there yet")
+    check_writable(out.absolute().parent, "--out")
     for path in (run / "config.json", run / "tokenizer" / "tokenizer.json"):
         if not path.is_file():
             raise UserError(f"{path}: missing; {run} is no whole run folder")
@@ -147,6 +149,8 @@ def _beside(run: Path, folder: Path, form: str) -> str:
     if form == "weights":
         write_atomic(folder / "tokenizer.json", (run / "tokenizer" / "tokenizer.json").read_bytes())
         return ""
+    for name in ("torchao", "torch.utils._pytree"):  # they complain while transformers loads what is not used here
+        logging.getLogger(name).setLevel(logging.ERROR)
     from m6.interop.folder import write_beside
 
     write_beside(run, folder)

@@ -15,13 +15,14 @@ from typing import Any, NoReturn
 
 from m6.config import UserError
 from m6.run import read_done
-from m6.shipped import DEFAULT, run_folder
+from m6.shipped import DEFAULT, run_folder, told
 
 SIDES = (8, 8192)  # pixels: smaller shows nothing, larger is a mistake or an attack on the memory
 
 _KINDS = {
     "caption": "say what is in a picture",
     "answer": "answer a question, about a picture or without one",
+    "match": "say how well each of some texts fits a picture, best first",
     "describe": "describe a product by its title, attributes and picture, any of them or all",
     "poem": "write a poem to a title",
     "paint": "paint a picture for a prompt",
@@ -62,13 +63,21 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         )
         for kind, text in _KINDS.items()
     }  # fmt: skip
-    for kind in ("caption", "answer", "describe"):
+    for kind in ("caption", "answer", "match", "describe"):
         kinds[kind].add_argument(
-            "--image", type=Path, required=kind == "caption", metavar="FILE", help="a picture: PNG, JPEG, WebP, ..."
+            "--image",
+            type=Path,
+            required=kind in ("caption", "match"),
+            metavar="FILE",
+            help="a picture: PNG, JPEG, WebP, ...",
         )
     kinds["answer"].add_argument(
         "--question", type=_text, required=True, metavar="TEXT",
         help="such as 这是什么？, or 成语“画蛇添足”是什么意思？ without a picture",
+    )  # fmt: skip
+    kinds["match"].add_argument(
+        "--text", type=_text, required=True, action="append", dest="texts", metavar="TEXT",
+        help="such as 红苹果; give it once for each text",
     )  # fmt: skip
     kinds["describe"].add_argument("--title", type=_text, metavar="TEXT", help="such as 晴雨伞")
     kinds["describe"].add_argument(
@@ -81,10 +90,13 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         kinds[kind].add_argument("--max-tokens", type=int, metavar="N", help="tokens of what is written, at the most")
     kinds["poem"].add_argument("--title", type=_text, required=True, metavar="TEXT", help="such as 春晓")
     kinds["poem"].add_argument(
-        "--form", type=_text, metavar="FORM", help="such as 五言绝句, 七言绝句, 五言律诗 or 七言律诗"
+        "--form",
+        type=_text,
+        metavar="FORM",
+        help="五言绝句, 七言绝句, 五言律诗, 七言律诗, 五言古诗 or 七言古诗; 五绝 and the like for short",
     )
     _add_painting(kinds["paint"])
-    for sub in kinds.values():
+    for kind, sub in kinds.items():
         sub.add_argument(
             "--run",
             type=run_folder,
@@ -92,13 +104,15 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
             metavar="DIR",
             help="a trained run; by default mini, that of the package",
         )
+        sub.add_argument(
+            "--int8", action="store_true", default=argparse.SUPPRESS, help="compute in 8 bits: less memory, less exact"
+        )
+        if kind == "match":  # nothing is drawn
+            continue
         sub.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same result")
         sub.add_argument("--temperature", type=float, metavar="X", help="0 takes the likeliest, 1 samples as learnt")
         sub.add_argument("--top-k", type=int, metavar="N", help="sample among the N likeliest only")
         sub.add_argument("--top-p", type=float, metavar="X", help="sample among the likeliest that make up X")
-        sub.add_argument(
-            "--int8", action="store_true", default=argparse.SUPPRESS, help="compute in 8 bits: less memory, less exact"
-        )
     for kind in ("caption", "answer", "describe", "poem"):
         _add_decoding(kinds[kind])
     return parser, kinds
@@ -184,10 +198,13 @@ def _text(value: str) -> str:
 def trained_run(folder: Path) -> Path:
     """The same folder. Raises UserError unless it holds a run whose training has ended."""
     if not (folder / "config.json").exists():
-        raise UserError(f"{folder}: no run folder, make one with `m6 quickstart` or name another with --run")
+        raise UserError(
+            f"{told(folder)}: no run folder; name another with --run, leave it out for {DEFAULT}, or make one with"
+            " `m6 quickstart`"
+        )
     if read_done(folder, "pretrain") is None and read_done(folder, "finetune") is None:
         verb = "finetune" if (folder / "finetune").exists() else "pretrain"
-        raise UserError(f"{folder}: its training has not ended, run `m6 {verb} {folder}` first")
+        raise UserError(f"{told(folder)}: its training has not ended, run `m6 {verb} {folder}` first")
     return folder
 
 
@@ -195,6 +212,8 @@ def check_image(path: Path) -> None:
     """Raises UserError unless the file is a whole picture of a sensible size."""
     from PIL import Image, UnidentifiedImageError
 
+    if path.is_dir():
+        raise UserError(f"{path}: it is a folder; give the file of a picture")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:

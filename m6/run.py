@@ -20,6 +20,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -161,6 +162,18 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def check_writable(folder: Path, flag: str) -> None:
+    """UserError unless files can be made in a folder, or in the nearest one above it if it is not there yet. flag: the
+    one that names another."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        line = f"{there}: nothing can be written there ({error.strerror}); name another place with {flag}"
+        raise UserError(line) from None
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> None:

@@ -14,6 +14,8 @@ DEFAULT = "mini"
 """What `m6 generate` and `m6 serve` ask if no run is named."""
 SHIPPED = {DEFAULT: Path(__file__).parent / "mini"}
 """Run folders within the package."""
+LICENCE = "apache-2.0"
+"""Of their weights, as Hugging Face spells it."""
 
 
 def run_folder(name: str | Path) -> Path:
@@ -30,6 +32,11 @@ def lasting(name: str | Path) -> str:
 def is_shipped(name: str | Path) -> bool:
     """Whether one of the package is meant."""
     return run_folder(name) in SHIPPED.values()
+
+
+def told(name: str | Path) -> str:
+    """The same run, as a message names it: its name in the package, or its path."""
+    return next((known for known, path in SHIPPED.items() if path == run_folder(name)), str(name))
 
 
 def check_own(name: str | Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from m6 import flags
 from m6.config import UserError, nearest
+from m6.shipped import is_shipped, run_folder
 
 HELP = """\
 m6 tasks RUN --out FOLDER: task files out of a built corpus, for m6 finetune and m6 evaluate.
@@ -27,7 +28,12 @@ def write(words: Sequence[str]) -> str:
             raise UserError(f"--{name}: no such flag{nearest(name, ['out'])}")
     if len(alone) != 1 or "out" not in given:
         raise UserError("m6 tasks takes a run folder and --out FOLDER; see `m6 tasks --help`")
-    folder = Path(alone[0])
+    folder = run_folder(alone[0])
+    if is_shipped(folder):
+        raise UserError(
+            f"{alone[0]} comes with the package without the corpus that task files are made of; build it first:"
+            f" m6 corpus {alone[0]}, then give runs/{alone[0]}"
+        )
     if not folder.is_dir():
         raise UserError(f"{folder}: no such run folder")
     corpus = folder / "corpus" if (folder / "corpus").is_dir() else folder

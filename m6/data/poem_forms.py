@@ -8,9 +8,25 @@ from __future__ import annotations
 
 import re
 
+from m6.config import UserError
+
+FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗", "五言古诗", "七言古诗")
+"""Those that models learn."""
+SHORT = {f"{form[0]}{form[2]}": form for form in FORMS}
+"""What people call them for short: 五绝 is 五言绝句."""
 MIN_LINES, MAX_LINES = 4, 16
 LINE_LENGTHS = {"五": 5, "七": 7}
 NUM_LINES = {"绝": 4, "律": 8}
+
+
+def form_of(name: str) -> str:
+    """The form of a name, which may be the short one. UserError for any other."""
+    form = SHORT.get(name, name)
+    if form not in FORMS:
+        raise UserError(
+            f"form {name}: no model learns it; allowed are {', '.join(FORMS)}, or 五绝 and the like for short"
+        )
+    return form
 
 
 def line_length(form: str) -> int:

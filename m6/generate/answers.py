@@ -1,4 +1,5 @@
-"""What a person asks of a trained run: a caption, an answer, a description, a poem. Paintings are in `paintings`.
+"""What a person asks of a trained run: a caption, an answer, a match, a description, a poem. Paintings
+are in `paintings`.
 
 Each function loads the run and does one thing; the engine below does many at once. UserError for what the run has not
 learnt.
@@ -17,12 +18,14 @@ from m6.config import UserError
 from m6.corpus.config import CorpusConfig, ImageRules
 from m6.corpus.images.prepare import fit
 from m6.data.objectives import poem_prompt, product_prompt, question_prompt
+from m6.data.poem_forms import form_of
 from m6.data.sample import Segment
 from m6.generate.choices import Choices
 from m6.generate.decoding import Decoding
 from m6.generate.engine import Engine
 from m6.generate.learnt import check_learnt, learnt_by
 from m6.generate.poems import PoemGrammar
+from m6.generate.rank import fits
 
 MAX_CAPTION, MAX_ANSWER, MAX_TEXT, MAX_POEM = 64, 24, 128, 160
 """Tokens that are written; an answer is short if it is about a picture, else a text, as a description is."""
@@ -62,6 +65,16 @@ def answer(
     return engine.tokenizer.decode(engine.write([prefix], longest, Decoding(**decoding), grammar)[0])
 
 
+def match(folder: Path, image: Path, texts: Sequence[str], int8: bool = False) -> str:
+    """A line for each text, best first: how well it fits a picture file, log p(text | picture) - log p(text) in nats,
+    and the text."""
+    check_learnt("caption", learnt_by(folder))
+    engine = Engine.load(folder, int8=int8)
+    scores = fits(engine, [(_picture(folder, image, engine),)], [engine.text(text) for text in texts])[0]
+    order = sorted(range(len(texts)), key=lambda index: -scores[index])
+    return "\n".join(f"{scores[index]:8.2f}  {texts[index]}" for index in order)
+
+
 def describe(
     folder: Path,
     title: str = "",
@@ -85,11 +98,9 @@ def describe(
 
 
 def poem(folder: Path, title: str, form: str = "五言绝句", int8: bool = False, **decoding: Any) -> str:
-    """A poem of that title, in that form, by sampling if `decoding` names no other way. UserError for a form whose
-    lines have neither five nor seven characters."""
-    if form[:1] not in ("五", "七"):
-        forms = "五言绝句, 七言绝句, 五言律诗, 七言律诗, 五言古诗, 七言古诗"
-        raise UserError(f"--form {form}: lines have five or seven characters; allowed are {forms}")
+    """A poem of that title, in that form, by sampling if `decoding` names no other way. UserError for a form that
+    models do not learn."""
+    form = form_of(form)
     drawn = {} if {"beams", "contrast"} & decoding.keys() else {"temperature": 0.8, "top_p": 0.9}
     settings = Decoding(**{**drawn, **decoding})
     check_learnt("poem", learnt_by(folder))

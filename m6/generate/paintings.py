@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ from m6.generate.rank import fits
 from m6.generate.sampling import Sampling
 from m6.generate.text_to_image import GUIDANCE, Grid, paint_codes, unfinished
 from m6.recipes.recipe import Recipe
-from m6.run import progress, write_atomic
+from m6.run import check_writable, progress, write_atomic
+from m6.shipped import told
 
 MOST = 256  # candidates: more are several commands
 GAP = 4  # pixels between pictures of a sheet
@@ -98,6 +100,7 @@ def paint(folder: Path, output: Path, prompt: str, **given: Any) -> list[str]:
     _check_output(output, alone, wanted)
     check_learnt(folder, wanted)
     engine = Engine.load(folder, int8=int8)
+    _warn_of_size(engine, wanted)
     candidates = paint_candidates(engine, wanted, sampling, None if alone else output / "progress.png")
     about = {"prompt": prompt, "guidance": f"{wanted.guidance:g}", "temperature": f"{sampling.temperature:g}"}
     if alone:
@@ -121,10 +124,11 @@ def check_learnt(folder: Path, wanted: Wanted) -> None:
     if wanted.objective not in learnt:
         never = " and never saw image codes" if not learnt & set(PAINTING) else ""
         raise UserError(
-            f"{folder}: this run has not learnt {wanted.objective}{never}; it has learnt {', '.join(sorted(learnt))}"
+            f"{told(folder)}: this run has not learnt {wanted.objective}{never};"
+            f" it has learnt {', '.join(sorted(learnt))}"
         )
     if wanted.best and "captioning" not in learnt:
-        raise UserError(f"{folder}: --best needs a run that has learnt captioning; leave it out")
+        raise UserError(f"{told(folder)}: --best needs a run that has learnt captioning; leave it out")
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,21 @@ def save_png(image: Image.Image, path: Path, about: Mapping[str, str]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def _warn_of_size(engine: Engine, wanted: Wanted) -> None:
+    """Says on stderr that a size is none that the model has seen. One that is told sizes has seen several."""
+    side = engine.codes_side
+    if not engine.data.tell_size and Grid.of(wanted.size or f"{engine.picture_size}", engine) != (side, side):
+        seen = engine.picture_size
+        line = f"this run has seen pictures of {seen}x{seen} pixels alone; another size may come out as nothing"
+        print(f"m6: --size {wanted.size}: {line}", file=sys.stderr, flush=True)
+
+
 def _check_output(output: Path, alone: bool, wanted: Wanted) -> None:
+    if output.suffix and not alone and not output.exists():
+        raise UserError(
+            f"{output}: pictures are written as PNG; give --output a name that ends in .png, or that of a folder,"
+            " without an ending"
+        )
     if not output.absolute().parent.is_dir():
         raise UserError(f"{output}: no folder {output.parent}, make it first")
     if alone and (wanted.best or wanted.n) > 1:
@@ -224,3 +242,4 @@ def _check_output(output: Path, alone: bool, wanted: Wanted) -> None:
         raise UserError(f"show_every: progress.png is written into a folder; name one, not {output}")
     if output.is_dir() if alone else output.exists() and not output.is_dir():
         raise UserError(f"{output}: it is {'a folder' if alone else 'a file'}; name another")
+    check_writable(output if output.is_dir() else output.absolute().parent, "--output")

@@ -41,7 +41,9 @@ class Grid(NamedTuple):
         assert engine.vqgan is not None
         side, most = engine.vqgan.config.downsample, engine.model.config.max_side
         for pixels in (width, height):
-            if pixels < side or pixels % side:
+            if pixels < side:
+                raise UserError(f"size {size}: {pixels} is too small, a side has {side} pixels or more; take {side}")
+            if pixels % side:
                 near = max(side, round(pixels / side) * side)
                 raise UserError(f"size {size}: {pixels} is no multiple of {side}, pixels of a code; take {near}")
             if pixels > side * most:

@@ -14,6 +14,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from m6 import __version__
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, ImageRules
+from m6.corpus.licences import licence_of
 from m6.data.config import DataConfig
 from m6.generate.answers import MAX_CAPTION
 from m6.interop.configuration import M6Config
@@ -21,6 +22,7 @@ from m6.interop.modeling import M6ForConditionalGeneration
 from m6.interop.processing import CHAT_TEMPLATE, M6ImageProcessor, M6Processor
 from m6.model.config import ModelConfig
 from m6.run import write_atomic
+from m6.shipped import LICENCE, is_shipped
 from m6.tokenizer.vocabulary import END, PAD, TEXT
 from m6.vqgan.config import VQGANConfig
 
@@ -102,24 +104,31 @@ def _tokenizer(run: Path) -> Path:
 
 
 def card(run: Path) -> str:
-    """The model card: what it is, what it was trained on under which licences, its scores if it has any."""
+    """The model card: what it is, what it was trained on under which licences, its scores or where they stand. The
+    weights of the package have a licence of their own."""
     recipe = run / "config.json"
     sources = CorpusConfig.read(recipe, section="corpus").sources
     size = ModelConfig.read(recipe, section="model")
-    licences = [f"| {name} | {source.licence or 'see the source'} |" for name, source in sources.items()]
+    licences = [f"| {name} | {licence_of(source) or 'see the source'} |" for name, source in sources.items()]
     scores = list(_scores(run))
+    ours = is_shipped(run)
+    named = (
+        (f"license: {LICENCE}",) if ours else ("license: other", "license_name: of-its-data", "license_link: '#data'")
+    )
+    free = "The code and the weights are" if ours else "The code is"
+    unmeasured = f"They stand in the manual of Open M6, `docs/en/{run.name}.md`." if ours else "None were measured."
     table = ["| task | score | value | 95 % | examples |", "| --- | --- | --- | --- | --- |", *scores]
     return "\n".join([
         *("---", "language: zh", "library_name: transformers", "pipeline_tag: image-text-to-text"),
-        *("license: other", "license_name: of-its-data", "license_link: '#data'", "tags: [m6, chinese]", "---", ""),
+        *(*named, "tags: [m6, chinese]", "---", ""),
         *("# An open M6", ""),
         f"Trained with Open M6 {__version__}: one transformer of {size.num_layers}"
         f" layers and width {size.hidden_size}, stem `{size.stem}`, that reads pictures and writes Chinese.",
         *("", "```python", *EXAMPLE, "```", ""),
         *("It answers one message. It is small and has seen little; what it says is not to be relied upon.", ""),
-        *("## Data", "", "The code is under Apache-2.0; the weights were learnt from data under these licences:", ""),
+        *("## Data", "", f"{free} under Apache-2.0; the weights were learnt from data under these licences:", ""),
         *("| source | licence |", "| --- | --- |", *licences, "", "## Scores", ""),
-        *(table if scores else ["None were measured."]),
+        *(table if scores else [unmeasured]),
         "",
     ])  # fmt: skip
 

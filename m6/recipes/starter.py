@@ -8,6 +8,7 @@ encyclopedia, community QA, forum, e-commerce (shop), web. They are stand-ins: o
 """
 
 from m6.corpus.config import CorpusConfig, EmojiConfig, ImageRules, PackagesConfig, PoemsConfig, SourceConfig, TextRules
+from m6.corpus.licences import BUNDLED
 from m6.data.config import DataConfig, Entry
 from m6.model.config import ModelConfig
 from m6.recipes.recipe import Recipe
@@ -41,7 +42,7 @@ def questions(name: str) -> PackagesConfig:
 STYLES = ("twemoji", "fluent", "noto_v1", "emojione", "emojione_v1", "fxemoji")
 """The things of the emoji as other designers have drawn them."""
 SOURCES: dict[str, SourceConfig] = {
-    "emoji": EmojiConfig(images=CUT_OUT, licence="Apache-2.0 (pictures), Unicode-3.0 (words)"),
+    "emoji": EmojiConfig(images=CUT_OUT, licence=BUNDLED["emoji"]),
     "pictures_openmoji": pictures("openmoji"),
     **{f"pictures_{name}": pictures(name) for name in STYLES},
     "shop_iconpark": pictures("iconpark"),
@@ -57,7 +58,7 @@ SOURCES: dict[str, SourceConfig] = {
     "forum_chatterbot": questions("chatterbot"),
     "web_debian_docs": texts("debian_docs"),
     "web_sanguo": texts("sanguo"),
-    "poems": PoemsConfig(licence="MIT (the works are in the public domain)"),
+    "poems": PoemsConfig(licence=BUNDLED["poems"]),
     "poems_more": texts("poems", CLASSICAL),
 }
 

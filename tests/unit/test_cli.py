@@ -255,7 +255,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = Run.open(tmp_path / "run", load_recipe("smoke"))
     run.finish("pretrain")
     answers = ModuleType("m6.generate.answers")
-    for kind in ("caption", "answer", "describe", "poem"):
+    for kind in ("caption", "answer", "match", "describe", "poem"):
         answers.__dict__[kind] = lambda folder, **arguments: f"{arguments}"
     paintings = ModuleType("m6.generate.paintings")
     paintings.__dict__["paint"] = lambda folder, output, **arguments: [f"{output.name} {arguments}"]
@@ -292,6 +292,13 @@ def test_questions_without_a_picture_and_products_are_asked(trained: Path, capsy
     assert "'颜色': it has to be a name and a value, as 颜色=红" in capsys.readouterr().err
 
 
+def test_texts_are_matched_with_a_picture(trained: Path, tmp_path: Path, capsys: Said) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    words = ["--run", str(trained), "--image", str(tmp_path / "a.png"), "--text", "红苹果", "--text", "猫"]
+    assert main(["generate", "match", *words]) == 0
+    assert "'texts': ['红苹果', '猫']" in capsys.readouterr().out
+
+
 def test_a_painting_is_asked_for_in_two_ways(trained: Path, capsys: Said) -> None:
     ways = ["--n", "16", "--size", "256", "--guidance", "3", "--best=4", "--seed", "7"]
     words = ["--run", str(trained), "--prompt", "一只戴眼镜的猫", "--output", "out"]
@@ -321,7 +328,13 @@ def test_a_painting_is_asked_for_in_two_ways(trained: Path, capsys: Said) -> Non
         (["poem", "--title", " "], "--title: the text is empty"),
         (["poem", "--title", "春", "--frm", "x"], "--frm: no such option, did you mean --form?"),
         (["paint", "--prompt", "x", "--guidance", "y"], "invalid float value: 'y'"),
-        (["poem", "--title", "春", "--run", "nowhere"], "nowhere: no run folder"),
+        (
+            ["poem", "--title", "春", "--run", "nowhere"],
+            "nowhere: no run folder; name another with --run, leave it out for mini, or make one with `m6 quickstart`",
+        ),
+        (["match", "--image", "x.png"], "required: --text"),
+        (["match", "--image", "x.png", "--text", "x", "--seed", "1"], "--seed: no such option"),
+        (["caption", "--image", "/tmp"], "/tmp: it is a folder; give the file of a picture"),
     ],
 )
 def test_generate_mistakes(words: list[str], expected: str, capsys: Said) -> None:

@@ -110,6 +110,7 @@ def test_mistakes_are_one_line_and_leave_nothing(run: Path, tmp_path: Path, caps
         ): "--form: 'onxx' is none of huggingface, onnx, weights, packed, did you mean 'onnx'?",
         (str(run), "--out", out, "--shard-gib", "x"): "--shard-gib: 'x' is not a number above 0",
         (str(run), "--out", str(full)): "full: not empty; give --out a folder that is not there yet",
+        (str(run), "--out", "/proc/out"): "/proc: nothing can be written there",
         (str(tmp_path / "no"), "--out", out): "no: no run folder (no config.json)",
         (str(tmp_path / "full"), "--out", out): "full: no run folder (no config.json)",
     }.items():

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from m6.shipped import DEFAULT, SHIPPED, check_own, is_shipped, lasting, run_fol
 
 Said = pytest.CaptureFixture[str]
 MINI = SHIPPED[DEFAULT]
+ROOT = Path(__file__).parents[2]
 MOST = 30 * 2**20
 """Bytes of a folder that comes with the package."""
 
@@ -91,6 +94,33 @@ def test_nothing_is_written_there(words: list[str], capsys: Said) -> None:
     assert "m6 export mini --form packed --out runs/mini" in told
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tasks", "mini", "--out", "x"], "mini comes with the package without the corpus"),
+        (["vqgan", "encode", "mini"], "mini comes with the package, where nothing is written"),
+        (["generate", "paint", "--prompt", "x", "--coarse", "32"], "m6: mini: this run has not learnt coarse_to_fine"),
+        (["generate", "poem", "--title", "春", "--form", "五言"], "allowed are 五言绝句, "),
+    ],
+)
+def test_what_it_cannot_do_is_told_by_its_name(words: list[str], said: str, capsys: Said) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "mini/" not in told
+
+
+def test_it_says_which_text_fits_a_picture(capsys: Said) -> None:
+    texts = ["--text", "左边是西瓜，右边是企鹅", "--text", "左边是企鹅，右边是西瓜", "--text", "三个草莓"]
+    picture = str(ROOT / "m6/serve/studio/pictures/two.png")
+    assert main(["generate", "match", "--image", picture, *texts]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][1] == "左边是企鹅，右边是西瓜"
+    scores = [float(score) for score, _ in lines]
+    assert scores == sorted(scores, reverse=True)
+    assert len(lines) == 3
+
+
 def test_it_is_made_a_run_of_ones_own(tmp_path: Path) -> None:
     told = export(["mini", "--form", "packed", "--out", "own"])
     assert "own" in told
@@ -100,6 +130,21 @@ def test_it_is_made_a_run_of_ones_own(tmp_path: Path) -> None:
     assert ours.keys() == theirs.keys()
     # a number that was rounded once is rounded to itself
     assert all((ours[name] - tensor).abs().max() <= 1e-6 * tensor.abs().max() for name, tensor in theirs.items())
+
+
+def test_its_card_for_others_names_its_licence_all_of_its_data_and_where_its_scores_stand(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    command = [sys.executable, "-m", "m6.cli", "export", "mini", "--out", "hf"]
+    told = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert told.stderr == ""
+    card = (tmp_path / "hf" / "README.md").read_text()
+    assert "license: apache-2.0" in card
+    assert "under Apache-2.0" in (MINI / "README.md").read_text()
+    for name, licence in {"pictures_twemoji": "CC BY 4.0 (pictures), Unicode-3.0 (words)", "qa_idioms": "MIT"}.items():
+        assert f"| {name} | {licence} |" in card
+    assert card.count(" | see the source |") == 0
+    assert "`docs/en/mini.md`" in card
+    assert (ROOT / "docs/en/mini.md").is_file()
 
 
 def test_the_first_command_needs_no_run(tmp_path: Path, capsys: Said) -> None:

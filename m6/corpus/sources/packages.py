@@ -15,6 +15,7 @@ from m6.config import UserError, nearest
 from m6.corpus.config import PackagesConfig
 from m6.corpus.document import Document, make_document
 from m6.corpus.drop import Drop
+from m6.corpus.licences import licence_of
 from m6.corpus.sources import Part, cut, split_by_hash
 from m6.corpus.starter import fetch
 from m6.corpus.starter.packages import COLLECTIONS, Collection, Entry
@@ -45,7 +46,7 @@ def read(part: Part, config: PackagesConfig, seed: int) -> Iterator[Document | D
     collection, path = COLLECTIONS[config.name], Path(part.of)
     package = next(package for package in collection.packages if fetch.is_of(package, path))
     common = {
-        "licence": config.licence or collection.licence,
+        "licence": licence_of(config),
         "package": fetch.label(package, path),
         "kind": collection.kind,
     }

@@ -1,13 +1,13 @@
 /** What the page asks of the server, by the public interface alone. */
 
 import { at } from "./page.js";
-import { say } from "./words.js";
+import { put } from "./words.js";
 
-/** The server said no: `status`, what it said, and after how many seconds to ask again. */
+/** The server said no: `status`, what it said and its `code`, and after how many seconds to ask again. */
 export class Refused extends Error {
-  constructor(status, message, wait) {
-    super(message);
-    Object.assign(this, { status, wait });
+  constructor(status, error, wait) {
+    super(error.message);
+    Object.assign(this, { status, wait, code: error.code });
   }
 }
 
@@ -55,7 +55,7 @@ async function ask(path, body, signal) {
   const answer = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal });
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
-  throw new Refused(answer.status, said.error?.message ?? answer.statusText, Number(answer.headers.get("Retry-After")) || 2);
+  throw new Refused(answer.status, said.error ?? { message: answer.statusText }, Number(answer.headers.get("Retry-After")) || 2);
 }
 
 /** The events of a stream, as objects. */
@@ -72,12 +72,12 @@ async function* stream(path, body, signal) {
       const data = event.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim()).join("\n");
       if (!data || data === "[DONE]") continue;
       const found = JSON.parse(data);
-      if (found.error) throw new Refused(500, found.error.message, 2);
+      if (found.error) throw new Refused(500, found.error, 2);
       yield found;
     }
   }
 }
 
 function speed(wait, count, time) {
-  at("speed").textContent = say("speed", Math.round(wait), time > 0 ? Math.round((1000 * count) / time) : "–");
+  put(at("speed"), "speed", Math.round(wait), time > 0 ? Math.round((1000 * count) / time) : "–");
 }

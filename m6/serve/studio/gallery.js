@@ -2,19 +2,19 @@
 
 import * as look from "./look.js";
 import { at } from "./page.js";
-import { say, translate } from "./words.js";
+import { put, translate } from "./words.js";
 
 const EMPTY = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"; // no sign of a missing picture
 
 /** A card to come for a prompt and a seed; `again(seed)` paints with another seed. */
 export function card(prompt, seed, again) {
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
-  translate(made);
   made.dataset.seed = seed;
   made.dataset.prompt = prompt;
-  made.querySelector("img").alt = say("picture_of", prompt);
+  Object.assign(made.querySelector("img").dataset, { i18nAlt: "picture_of", i18nOf: prompt });
   made.querySelector("img").src = EMPTY;
-  made.querySelector(".quiet").textContent = `${prompt} · ${say("seed_of", seed)}`;
+  put(made.querySelector(".quiet"), "card_of", prompt, seed);
+  translate(made);
   made.querySelector(".vary").addEventListener("click", () => again(seed + 100));
   for (const each of made.querySelectorAll("button, a")) each.hidden = true;
   return made;
@@ -30,7 +30,7 @@ export function finish(made, url) {
   made.querySelector(".ask").addEventListener("click", () => { look.show(url); at("tab-look").click(); });
   made.querySelector(".keep").addEventListener("click", (event) => {
     event.target.disabled = true;
-    event.target.textContent = say("kept");
+    put(event.target, "kept");
     keep(made, url);
   });
 }
@@ -40,8 +40,7 @@ function keep(made, url) {
   kept.querySelector(".vary").remove();
   const forget = kept.querySelector(".keep");
   forget.disabled = false;
-  forget.dataset.i18n = "forget";
-  forget.textContent = say("forget");
+  put(forget, "forget");
   forget.addEventListener("click", () => { kept.remove(); count(); });
   kept.querySelector(".ask").addEventListener("click", () => { look.show(url); at("tab-look").click(); });
   at("kept-pictures").append(kept);

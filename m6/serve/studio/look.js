@@ -2,9 +2,9 @@
 
 import { chat, match } from "./api.js";
 import { at, chips, notice, Work } from "./page.js";
-import { say } from "./words.js";
+import { put, say } from "./words.js";
 
-const QUESTIONS = ["这是什么？", "图里有几样东西？", "主要是什么颜色？", "左边是什么？", "它属于哪一类？"];
+const QUESTIONS = ["这是什么？", "主要是什么颜色？", "这是哪一类？", "左边是什么？", "右边是什么？"]; // that fit any picture
 const LARGEST = 8; // MB that are sent
 
 let image = "";
@@ -22,35 +22,41 @@ export function start({ examples }) {
   at("describe").addEventListener("click", () => ask(""));
   at("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(at("question").value.trim()); });
   at("match").addEventListener("submit", (event) => { event.preventDefault(); compare(); });
-  chips("questions", QUESTIONS, (text) => { at("question").value = text; if (image) ask(text); });
+  offer(QUESTIONS);
   at("look-examples").replaceChildren(...Object.entries(examples).map(example));
 }
 
 /** Shows a picture, given as a URL of its data, and lets it be asked about. */
-export function show(url) {
+export function show(url, questions = QUESTIONS) {
   image = url;
+  offer(questions);
   at("picture").src = url;
+  at("picture").dataset.i18nAlt = "your_picture";
   at("picture").alt = say("your_picture");
   at("picture").hidden = false;
   at("drop-hint").hidden = true;
   at("talk").replaceChildren();
-  for (const each of document.querySelectorAll("#look button[disabled]")) each.disabled = false;
+  for (const each of document.querySelectorAll("#panel-look button[disabled]")) each.disabled = false;
 }
 
-async function take(file) {
+function offer(questions) {
+  chips("questions", questions, (text) => { at("question").value = text; if (image) ask(text); });
+}
+
+async function take(file, questions) {
   if (!file) return;
-  if (!file.type.startsWith("image/")) return notice(say("not_a_picture", file.name));
-  if (file.size > LARGEST * 2 ** 20) return notice(say("too_large", (file.size / 2 ** 20).toFixed(1), LARGEST));
+  if (!file.type.startsWith("image/")) return notice("not_a_picture", file.name);
+  if (file.size > LARGEST * 2 ** 20) return notice("too_large", (file.size / 2 ** 20).toFixed(1), LARGEST);
   notice();
   document.getElementById("tab-look").click();
   show(await new Promise((resolve) => {
     const reader = new FileReader();
     reader.addEventListener("load", () => resolve(reader.result));
     reader.readAsDataURL(file);
-  }));
+  }), questions);
 }
 
-function example([name, url]) {
+function example([name, { url, questions }]) {
   const chip = document.createElement("button");
   const picture = document.createElement("img");
   chip.type = "button";
@@ -61,25 +67,25 @@ function example([name, url]) {
   chip.setAttribute("aria-label", say(name));
   chip.addEventListener("click", async () => {
     const blob = await (await fetch(url)).blob();
-    take(new File([blob], "example.png", { type: "image/png" }));
+    take(new File([blob], "example.png", { type: "image/png" }), questions);
   });
   return chip;
 }
 
 async function ask(question) {
   if (!image) return;
-  const said = entry(question || say("described"));
+  const said = entry(question || ["described"]);
   const content = [{ type: "image_url", image_url: { url: image } }];
   if (question) content.push({ type: "text", text: question });
-  const answer = await work.run((signal) => chat([{ role: "user", content }], { temperature: 0 }, signal, (text) => { said.textContent = text; }));
-  if (answer === "") said.replaceWith(Object.assign(document.createElement("div"), { className: "quiet", textContent: say("nothing_said") }));
+  const { value: answer } = await work.run((signal) => chat([{ role: "user", content }], { temperature: 0 }, signal, (text) => { said.textContent = text; }));
+  if (answer === "") answerNothing(said);
   else if (!said.textContent) said.closest("li").remove();
 }
 
 async function compare() {
   const texts = at("texts").value.split("\n").map((line) => line.trim()).filter(Boolean);
-  if (texts.length < 2) return notice(say("need_lines"));
-  const scores = await work.run((signal) => match(image, texts, signal));
+  if (texts.length < 2) return notice("need_lines");
+  const { value: scores } = await work.run((signal) => match(image, texts, signal));
   if (!scores) return;
   const highest = Math.max(...scores);
   const parts = scores.map((score) => Math.exp(score - highest));
@@ -94,14 +100,22 @@ async function compare() {
     row.append(span(texts[index]), span(share), bar);
     bars.append(row);
   }
-  entry(say("matched")).replaceWith(bars);
+  entry(["matched"]).replaceWith(bars);
 }
 
-/** A new entry on top of the talk; returns where the answer goes. */
+function answerNothing(said) {
+  said.className = "quiet";
+  put(said, "nothing_said");
+}
+
+/** A new entry on top of the talk, of a question, or of a text by its name in a list; returns where the answer goes. */
 function entry(asked) {
   const item = document.createElement("li");
   const said = Object.assign(document.createElement("div"), { className: "said", lang: "zh-CN" });
-  item.append(Object.assign(document.createElement("div"), { className: "asked", textContent: asked }), said);
+  const head = Object.assign(document.createElement("div"), { className: "asked" });
+  if (Array.isArray(asked)) put(head, ...asked);
+  else head.textContent = asked;
+  item.append(head, said);
   at("talk").prepend(item);
   return said;
 }

@@ -2,31 +2,35 @@
 
 import { paint } from "./api.js";
 import * as gallery from "./gallery.js";
-import { at, chips, notice, setting, Work } from "./page.js";
-import { say } from "./words.js";
+import { at, chips, drawn, notice, settings, Work } from "./page.js";
+import { put } from "./words.js";
 
-const PROMPTS = ["左边是企鹅，右边是西瓜", "红苹果", "一只猫", "三个橙子", "蓝色的圆形"];
+const PROMPTS = ["左边是企鹅，右边是西瓜", "三个太阳", "紫色的爱心", "上面是向日葵，下面是青蛙", "左边是红色的气球，右边是绿色的书本"];
 
 let work;
 
 export function start() {
-  work = new Work(document.querySelector("#paint .stop"));
+  work = new Work(document.querySelector("#panel-paint .stop"));
   at("paint-form").addEventListener("submit", (event) => { event.preventDefault(); begin(); });
   chips("prompts", PROMPTS, (text) => { at("prompt").value = text; begin(); });
 }
 
-async function begin(seed = setting("seed") ?? 1 + Math.floor(Math.random() * 9999)) {
+async function begin(seed) {
   const prompt = at("prompt").value.trim();
-  if (!prompt) return notice(say("need_prompt"));
-  const count = setting("count") ?? 4;
-  const cards = Array.from({ length: count }, (_, index) => gallery.card(prompt, seed + index, begin));
+  if (!prompt) return notice("need_prompt");
+  const set = settings("count", "guidance", "seed");
+  if (!set) return undefined;
+  const count = set.count ?? 4;
+  const first = seed ?? set.seed ?? drawn();
+  const cards = Array.from({ length: count }, (_, index) => gallery.card(prompt, first + index, begin));
   at("pictures").replaceChildren(...cards);
   for (const card of cards) card.classList.add("busy");
   const started = performance.now();
   let finished = 0;
-  const tell = () => { at("paint-state").textContent = say("painting", Math.min(finished + 1, count), count); };
+  const tell = () => put(at("paint-state"), "painting", Math.min(finished + 1, count), count);
   tell();
-  const done = await work.run((signal) => paint({ prompt, n: count, seed, guidance: setting("guidance") ?? 1 }, signal, (index, url, whole) => {
+  const options = { prompt, n: count, seed: first, guidance: set.guidance ?? 1 };
+  const { ended } = await work.run((signal) => paint(options, signal, (index, url, whole) => {
     cards[index].querySelector("img").src = url;
     if (whole) {
       gallery.finish(cards[index], url);
@@ -34,6 +38,8 @@ async function begin(seed = setting("seed") ?? 1 + Math.floor(Math.random() * 99
       tell();
     }
   }));
+  if (ended === "replaced") return undefined;
   for (const card of cards) if (card.classList.contains("busy")) card.remove();
-  at("paint-state").textContent = done ? say("painted", ((performance.now() - started) / 1000).toFixed(1)) : say("stopped");
+  const said = { done: ["painted", ((performance.now() - started) / 1000).toFixed(1)], stopped: ["stopped"], failed: [] };
+  return put(at("paint-state"), ...said[ended]);
 }

@@ -4,10 +4,15 @@ import { models } from "./api.js";
 import * as look from "./look.js";
 import { at, notice, told } from "./page.js";
 import * as paint from "./paint.js";
-import { say, switchLanguage, translate } from "./words.js";
+import { put, switchLanguage, translate } from "./words.js";
 import * as write from "./write.js";
 
 const TABS = [...document.querySelectorAll("[role=tab]")];
+const EXAMPLES = {
+  two: { url: "pictures/two.png", questions: ["左边是什么？", "右边是什么？", "西瓜在哪边？", "有几个企鹅？"] },
+  three: { url: "pictures/three.png", questions: ["有几个草莓？", "有几个西瓜？"] },
+  car: { url: "examples/3.png", questions: ["这是什么？", "主要是什么颜色？", "这是哪一类？"] },
+};
 
 function choose(tab) {
   for (const each of TABS) {
@@ -17,21 +22,33 @@ function choose(tab) {
     at(each.getAttribute("aria-controls")).hidden = !chosen;
   }
   notice();
-  history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
+}
+
+/** The name of a tab, which the address has behind #; no element has it as its id, or the browser would scroll there. */
+const nameOf = (tab) => tab.id.replace("tab-", "");
+
+function chooseByAddress() {
+  choose(TABS.find((tab) => `#${nameOf(tab)}` === location.hash) ?? TABS[0]);
+}
+
+function press(tab) {
+  choose(tab);
+  history.replaceState(null, "", `#${nameOf(tab)}`);
 }
 
 function startTabs() {
   for (const [index, tab] of TABS.entries()) {
-    tab.addEventListener("click", () => choose(tab));
+    tab.addEventListener("click", () => press(tab));
     tab.addEventListener("keydown", (event) => {
       const to = { ArrowRight: index + 1, ArrowLeft: index - 1 + TABS.length, Home: 0, End: TABS.length - 1 }[event.key];
       if (to === undefined) return;
       event.preventDefault();
       TABS[to % TABS.length].focus();
-      choose(TABS[to % TABS.length]);
+      press(TABS[to % TABS.length]);
     });
   }
-  choose(TABS.find((tab) => `#${tab.getAttribute("aria-controls")}` === location.hash) ?? TABS[0]);
+  addEventListener("hashchange", chooseByAddress);
+  chooseByAddress();
 }
 
 function startTheme() {
@@ -51,20 +68,21 @@ async function startModel() {
     if (model.pixels) at("model").textContent += ` · ${model.pixels} px`;
     for (const [section, able] of Object.entries(model.able)) {
       if (able) continue;
-      const why = Object.assign(document.createElement("p"), { className: "notice", textContent: say("cannot", say(section)) });
-      Object.assign(why.dataset, { i18n: "cannot", i18nOf: section });
-      at(section).replaceChildren(why);
-      at(section).classList.remove("two");
+      const why = Object.assign(document.createElement("p"), { className: "notice" });
+      put(why, "cannot", [section]);
+      const panel = at(`panel-${section}`) ?? at(section); // comparing is a part of a panel
+      panel.replaceChildren(why);
+      panel.classList.remove("two");
     }
   } catch (error) {
-    notice(told(error));
+    notice(...told(error));
   }
 }
 
 startTheme();
 translate(document);
 at("language").addEventListener("click", switchLanguage);
-look.start({ examples: { apple: "examples/1.png", cat: "examples/2.png", car: "examples/3.png" } });
+look.start({ examples: EXAMPLES });
 write.start();
 paint.start();
 startTabs();

@@ -154,7 +154,7 @@ def test_sizes() -> None:
     for size, said in {
         "60": "size 60: 60 is no multiple of 8, pixels of a code; take 64",
         "64x20": "20 is no multiple of 8, pixels of a code; take 16",
-        "0": "0 is no multiple of 8, pixels of a code; take 8",
+        "0": "size 0: 0 is too small, a side has 8 pixels or more; take 8",
         "520": "520 is too large, this model paints up to 512",
         "64x64x64": "it has to be pixels",
         "big": "it has to be pixels",

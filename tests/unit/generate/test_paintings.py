@@ -176,6 +176,23 @@ def test_where_it_cannot_be_written(run: Path, tmp_path: Path) -> None:
         (tmp_path / "a.png", {"show_every": 2}, "written into a folder"),
         (tmp_path / "file", {"n": 3}, "it is a file; name another"),
         (tmp_path / "folder.png", {}, "it is a folder; name another"),
+        (tmp_path / "a.jpg", {}, "a.jpg: pictures are written as PNG; give --output a name that ends in .png"),
+        (Path("/proc/a.png"), {}, "/proc: nothing can be written there .*; name another place with --output"),
+        (Path("/proc/folder"), {"n": 3}, "/proc: nothing can be written there"),
     ):
         with pytest.raises(UserError, match=said):
             paintings.paint(run, output, PROMPT, **given)
+
+
+def test_a_size_that_was_never_seen_is_warned_of(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "m6: --size 32: this run has seen pictures of 16x16 pixels alone; another size may come out as nothing\n"
+    for size, said in (("32", line), ("16", ""), ("", "")):
+        paintings.paint(run, tmp_path / "a.png", PROMPT, size=size)
+        assert capsys.readouterr().err == said
+    engine = small_engine()
+    engine.data = engine.data.override({"tell_size": True})
+    monkeypatch.setattr(Engine, "load", lambda folder, int8=False: engine)
+    paintings.paint(run, tmp_path / "a.png", PROMPT, size="32")
+    assert capsys.readouterr().err == ""

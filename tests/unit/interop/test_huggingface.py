@@ -219,7 +219,8 @@ def test_the_folder_tells_what_it_is(exported: Exported) -> None:
     assert names >= {"processor_config.json", "preprocessor_config.json", "model.safetensors", "recipe.json"}
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     assert "language: zh" in card
-    assert "| poems | see the source |" in card
+    assert "license: other" in card
+    assert "| poems | MIT (the works are in the public domain) |" in card
     assert "None were measured." in card
     (exported.run / "evaluate").mkdir()
     score = {"value": 2.4327, "low": 1.86, "high": 3.06, "examples": 175}
