@@ -4,7 +4,7 @@ import { chat, match } from "./api.js";
 import { at, chips, notice, Work } from "./page.js";
 import { put, say } from "./words.js";
 
-const QUESTIONS = ["这是什么？", "主要是什么颜色？", "这是哪一类？", "左边是什么？", "右边是什么？"]; // that fit any picture
+const QUESTIONS = ["这是什么？", "主要是什么颜色？", "左边是什么？", "右边是什么？"]; // that fit any picture
 const LARGEST = 8; // MB that are sent
 
 let image = "";

@@ -5,7 +5,7 @@ import * as gallery from "./gallery.js";
 import { at, chips, drawn, notice, settings, Work } from "./page.js";
 import { put } from "./words.js";
 
-const PROMPTS = ["左边是企鹅，右边是西瓜", "三个太阳", "紫色的爱心", "上面是向日葵，下面是青蛙", "左边是红色的气球，右边是绿色的书本"];
+const PROMPTS = ["红苹果", "救护车", "左边是企鹅，右边是西瓜", "紫色的爱心", "左边是红色的气球，右边是绿色的书本"];
 
 let work;
 

@@ -11,7 +11,7 @@ const TABS = [...document.querySelectorAll("[role=tab]")];
 const EXAMPLES = {
   two: { url: "pictures/two.png", questions: ["左边是什么？", "右边是什么？", "西瓜在哪边？", "有几个企鹅？"] },
   three: { url: "pictures/three.png", questions: ["有几个草莓？", "有几个西瓜？"] },
-  car: { url: "examples/3.png", questions: ["这是什么？", "主要是什么颜色？", "这是哪一类？"] },
+  car: { url: "examples/3.png", questions: ["这是什么？", "主要是什么颜色？"] },
 };
 
 function choose(tab) {
