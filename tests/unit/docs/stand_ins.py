@@ -82,7 +82,10 @@ def do_no_work(patch: pytest.MonkeyPatch) -> None:
         m6.task_files: {"_readable_by": None},
         m6.export: {"_write": lambda *given: "", "_checkpoint": None},
         m6.plan: {"describe": lambda request, dry=False: {}, "page": lambda facts: ""},
-        m6.generate.answers: dict.fromkeys(("caption", "answer", "match", "describe", "poem"), _written),
+        m6.generate.answers: {
+            **dict.fromkeys(("caption", "answer", "describe", "poem"), _written),
+            "match": lambda folder, image, texts: "",
+        },
         m6.generate.paintings: {"paint": _painted},
         m6.reproduce: {"run": _reproduced, "check_machine": None},
         m6.cards: {"compare": lambda expect, folder: []},
