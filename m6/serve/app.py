@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from m6.config import UserError
 from m6.corpus.starter import emoji_pictures, emoji_rows
+from m6.data.poem_forms import form_of
 from m6.generate.decoding import Decoding
 from m6.generate.sampling import GREEDY, MAX_SEED, Sampling
 from m6.serve import schema
@@ -78,7 +79,8 @@ def make_app(service: Service) -> FastAPI:
         task, text, url = understood(asked)
         image = await service.pictures.read(url, ends=request.state.ends) if url else None
         most = asked.max_completion_tokens or asked.max_tokens
-        return await write(asked, request, task, text, image, asked.form or "", most, "chat")
+        form = form_of(asked.form) if asked.form else ""
+        return await write(asked, request, task, text, image, form, most, "chat")
 
     @v1.post("/completions", response_model=schema.CompletionAnswer, responses=STREAM)
     async def completions(asked: schema.CompletionRequest, request: Request) -> Any:

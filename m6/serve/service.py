@@ -55,7 +55,6 @@ SECTIONS = {
 """What a run can do, by the objectives of which it needs one."""
 POEM = Sampling(temperature=0.8, top_p=0.9)
 """How a poem is drawn, as by `m6 generate poem`."""
-FORMS = ("五言绝句", "七言绝句", "五言律诗", "七言律诗")
 UPDATES = 16  # pictures of a painting that are shown, the whole one too
 MOST_TEXTS = 256  # that are compared at once
 TEXTS_TOGETHER = 64  # between two looks at the clock
@@ -121,8 +120,6 @@ class Service:
         check_learnt(task, self.learnt)
         self._check_length(text)
         if task == "poem":
-            if form and not line_length(form):
-                raise UserError(f"form {form!r}: lines have five or seven characters, as in {', '.join(FORMS)}")
             return (self.segments.text(poem_prompt(text, form)),)
         if image is None:
             return (self.segments.text(question_prompt(text)),)
