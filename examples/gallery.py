@@ -27,9 +27,9 @@ TITLE: Words = ("# Gallery", "# 画廊")
 INTRODUCTION: Words = (
     "What the run of the recipe `{recipe}` paints, the likeliest code each time, with guidance {guidance:g}, at {size} "
     "x {size} pixels: of each kind the first in the order of the evaluation, nothing picked by hand. ✓ and ✗ are the "
-    "verdicts of the judge, a classifier trained apart; the figures stand in [painting](painting.md#figures).",
+    "verdicts of the judge, a classifier trained apart; the figures stand in [painting](painting.md#what-it-paints).",
     "配方 `{recipe}` 的运行所画，每步取最可能的编码，引导 {guidance:g}，{size} x {size} 像素：每一类按评测的"
-    "顺序取最前面的，未经人挑选。✓ 与 ✗ 是判定器（另行训练的分类器）的判断；数字见 [绘画](painting.md#数字)。",
+    "顺序取最前面的，未经人挑选。✓ 与 ✗ 是判定器（另行训练的分类器）的判断；数字见 [绘画](painting.md#它画得怎样)。",
 )
 SHARE: Words = ("{:.1%} of this kind are right.", "这一类中 {:.1%} 是对的。")
 FAILURES: Words = ("Further failures:", "更多失败的例子：")

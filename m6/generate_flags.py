@@ -160,6 +160,8 @@ def _asked_by_task(words: Sequence[str]) -> list[str]:
             flags += [word] if equals or word == "--help" else [word, *itertools.islice(rest, 1)]
         else:
             alone.append(word)
+    if "--help" in flags:
+        return ["paint", "--help"]
     if task != "text_to_image":
         raise UserError(f"--task {task}: only text_to_image is asked for like that; see `m6 generate --help`")
     if len(alone) == 2:

@@ -148,6 +148,11 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"bad.ckpt: not read, since it is no pickle of tensors alone"):
         read(tmp_path / "bad.ckpt")
     assert not (tmp_path / "made").exists()
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    with pytest.raises(
+        UserError, match=r"text.ckpt: not read, since it is no pickle of tensors alone: no checkpoint, or"
+    ):
+        read(tmp_path / "text.ckpt")
 
 
 def changed(folder: Path, **values: Any) -> Path:
