@@ -158,8 +158,8 @@ def _of_taming(path: Path) -> tuple[VQGANConfig, dict[str, Tensor]]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # of any kind: a file may be wrong in many ways
         raise UserError(
-            f"{path}: not read, since it is no pickle of tensors alone: no checkpoint, or one that might run code; save "
-            "its state_dict anew where you trust it"
+            f"{path}: not read, since it is no pickle of tensors alone: no checkpoint, or one that might run code; "
+            "save its state_dict anew where you trust it"
         ) from None
     tensors = found.get("state_dict", found) if isinstance(found, Mapping) else {}
     tensors = {name: each for name, each in tensors.items() if isinstance(each, Tensor)}
