@@ -16,7 +16,7 @@ from m6.generate.paintings import sheet
 from m6.generate.text_to_image import Grid, paint_codes
 from m6.shards import Shards
 
-COUNT, SHOWN, SMALL = 6, 0, 341
+COUNT, SHOWN, SMALL = 6, 4, 341
 
 
 def names(run: Path) -> list[str]:
