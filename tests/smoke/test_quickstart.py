@@ -95,7 +95,7 @@ def test_answers_from_the_command_line(run: Path, tmp_path: Path) -> None:
     [
         (["generate", "caption", "--image", "nowhere.png"], "nowhere.png: no such file"),
         (["generate", "paint", "--prompt", ""], "empty"),
-        (["generate", "poem", "--title", "春", "--form", "十四行"], "--form 十四行"),
+        (["generate", "poem", "--title", "春", "--form", "十四行"], "form 十四行"),
         (["generate", "answer", "--image", "README.md", "--question", "？"], "not a picture"),
         (["generate", "paint", "--prompt", "梨" * 300], "this model reads at most"),
     ],
