@@ -28,6 +28,7 @@ from m6.generate.sampling import GREEDY, MAX_SEED, Sampling
 from m6.serve import schema
 from m6.serve.asked import understood
 from m6.serve.door import ERRORS, Door, UnknownModelError, answer_of, refuse_as_openai, sent
+from m6.serve.metrics import PLAIN
 from m6.serve.service import LENGTHS, POEM, UPDATES, Service, png
 from m6.serve.task import Task, ended, settled
 
@@ -249,15 +250,8 @@ def make_app(service: Service) -> FastAPI:
         return "ok\n"
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    async def metrics() -> str:
-        scheduler = service.scheduler
-        waiting = scheduler.waiting + service.scoring.waiting
-        gauges = {"waiting": waiting, "working": scheduler.working}
-        lines = [
-            f"# TYPE m6_{name}_total counter\nm6_{name}_total {value}" for name, value in vars(scheduler.counts).items()
-        ]
-        lines += [f"# TYPE m6_{name} gauge\nm6_{name} {value}" for name, value in gauges.items()]
-        return "\n".join([*lines, ""])
+    async def metrics() -> Response:
+        return Response(service.metrics.told(), media_type=PLAIN)
 
     @app.get("/examples/{number}.png", include_in_schema=False)
     async def example(number: int) -> Response:

@@ -54,8 +54,17 @@ class Job(ABC):
     slots: list[int] = field(default_factory=list)
     """Those that it has, one a prefix."""
     done: bool = False
+    begun: bool = False
+    """Whether it has made a token."""
+    since: float = field(default_factory=time.monotonic)
+    """Time at which it was made."""
 
     paints = False
+
+    @property
+    def kind(self) -> str:
+        """For metrics."""
+        return "painting" if self.paints else "text"
 
     @property
     @abstractmethod

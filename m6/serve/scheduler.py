@@ -12,9 +12,9 @@ from __future__ import annotations
 import heapq
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from m6.config import UserError
 from m6.generate.engine import Engine
 from m6.serve.jobs import Event, Job, TextJob, TimedOutError
+from m6.serve.metrics import Metrics
 from m6.serve.slots import ROWS, Slots
 
 
@@ -29,24 +30,15 @@ class BusyError(Exception):
     """The queue is full."""
 
 
-@dataclass
-class Counts:
-    """What has happened since the start."""
-
-    accepted: int = 0
-    finished: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    refused: int = 0
-    steps: int = 0
-    tokens: int = 0
-
-
 class Scheduler:
     """Works on jobs until it is closed."""
 
-    def __init__(self, engine: Engine, slots: Slots, text_slots: int, max_queue: int) -> None:
-        self.engine, self.slots, self.counts = engine, slots, Counts()
+    def __init__(
+        self, engine: Engine, slots: Slots, text_slots: int, max_queue: int, metrics: Metrics | None = None
+    ) -> None:
+        self.engine, self.slots = engine, slots
+        self.metrics = metrics or Metrics()
+        self.counts = self.metrics.counts
         self._text_slots = min(text_slots, slots.count - 1)
         self._max_queue = max_queue
         self._texts: deque[Job] = deque()
@@ -204,6 +196,9 @@ class Scheduler:
         except Exception as error:  # whatever is wrong with one must not end the others
             self._end(job, error)
         else:
+            if not job.begun:
+                job.begun = True
+                self.metrics.first.labels(job.kind).observe(time.monotonic() - job.since)
             if job.done:
                 self._end(job)
 
@@ -213,8 +208,7 @@ class Scheduler:
             self.slots.free(slot)
             heapq.heappush(self._free, slot)
         job.slots = []
-        if job in self._active:
-            self._active.remove(job)
+        self.metrics.whole.labels(job.kind).observe(time.monotonic() - job.since)
         if (job.done or job.enough) and error is None:
             self.counts.finished += 1
         elif job.cancelled.is_set():
@@ -222,6 +216,8 @@ class Scheduler:
         else:
             self.counts.failed += 1
             job.tell(Event("failed", error or TimedOutError()))
+        if job in self._active:  # last: who finds nobody at work finds all counted
+            self._active.remove(job)
 
 
 def _threads() -> int:

@@ -39,6 +39,7 @@ from m6.generate.text_to_image import Grid, prefixes, unfinished
 from m6.serve.asked import Pictures
 from m6.serve.config import ServeConfig
 from m6.serve.jobs import Event, PaintJob, TextJob, TimedOutError
+from m6.serve.metrics import Metrics
 from m6.serve.scheduler import Scheduler
 from m6.serve.slots import Slots
 from m6.serve.threads import Threads
@@ -78,9 +79,15 @@ class Service:
         capacity = self._capacity()
         self._check_memory(capacity)
         slots = Slots(self.engine, config.slots, capacity, config.kept_pictures)
-        self.scheduler = Scheduler(self.engine, slots, config.text_slots, config.max_queue)
-        self.scoring = Threads("score", 1, config.max_queue, self.scheduler.counts)
-        self.reading = Threads("read", READERS, config.max_queue + config.slots, self.scheduler.counts)
+        self.metrics = Metrics()
+        self.scheduler = Scheduler(self.engine, slots, config.text_slots, config.max_queue, self.metrics)
+        self.scoring = Threads("match", 1, config.max_queue, self.metrics)
+        self.reading = Threads("picture", READERS, config.max_queue + config.slots, self.metrics)
+        self.metrics.watch("waiting", "Requests that wait", lambda: self.scheduler.waiting + self.scoring.waiting)
+        self.metrics.watch("working", "Answers and paintings that are worked on", lambda: self.scheduler.working)
+        self.metrics.watch("slots_used", "Rows of the cache in use", lambda: sum(slots.used))
+        self.metrics.watch("slots", "Rows of the cache", lambda: slots.count)
+        self.metrics.watch("cache_bytes", "Memory of all keys and values", lambda: slots.bytes)
         self._grammars: dict[str, PoemGrammar] = {}
 
     def _capacity(self) -> int:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from m6.serve.jobs import TimedOutError
-from m6.serve.scheduler import BusyError, Counts
+from m6.serve.metrics import Metrics
+from m6.serve.scheduler import BusyError
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -19,9 +20,9 @@ Made = TypeVar("Made")
 class Threads:
     """`count` threads for one kind of work, before which `most` callers may wait."""
 
-    def __init__(self, name: str, count: int, most: int, counts: Counts) -> None:
+    def __init__(self, name: str, count: int, most: int, metrics: Metrics) -> None:
         self._pool = ThreadPoolExecutor(count, name)
-        self._count, self._most, self._counts = count, most, counts
+        self._name, self._count, self._most, self._metrics = name, count, most, metrics
         self._asked = 0
 
     @property
@@ -32,13 +33,14 @@ class Threads:
     def check(self) -> None:
         """BusyError if no more may wait."""
         if self._asked >= self._count + self._most:
-            self._counts.refused += 1
+            self._metrics.counts.refused += 1
             raise BusyError
 
     async def run(self, ends: float, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
         """What the work makes of what is given. TimedOutError if it is not done at `ends`, a time of `time.monotonic`:
         then it is not begun any more."""
         self._asked += 1
+        asked = time.monotonic()
         begun = self._pool.submit(work, *given, **named)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(begun), ends - time.monotonic())
@@ -46,6 +48,7 @@ class Threads:
             raise TimedOutError from None
         finally:
             self._asked -= 1
+            self._metrics.whole.labels(self._name).observe(time.monotonic() - asked)
 
     def close(self) -> None:
         """Begins nothing more."""

@@ -58,7 +58,7 @@ def test_matches_wait_up_to_a_limit_and_hold_up_nobody(tmp_path: Path, monkeypat
         with held(service, "match", monkeypatch):
             matches: list[Future[httpx.Response]] = [pool.submit(ask, "match", MATCH) for _ in range(13)]
             until(lambda: service.scoring.waiting == 12)
-            assert "m6_waiting 12\n" in httpx.get(f"{url}/metrics").text
+            assert "m6_waiting 12.0\n" in httpx.get(f"{url}/metrics").text
             refused = ask("match", MATCH)
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
             assert ask("chat/completions", SEEN | {"max_tokens": 2}).status_code == 200
