@@ -32,6 +32,7 @@ from m6.generate.painting import Request, Watch, jacobi, plain
 from m6.generate.prefill import Prefill, Prefix
 from m6.generate.sampling import GREEDY, Sampling, choose, generators, generators_of
 from m6.generate.writing import Writing
+from m6.model.attention import Cache
 from m6.model.config import ModelConfig
 from m6.model.masks import Mask, build_mask
 from m6.model.transformer import Transformer
@@ -137,6 +138,10 @@ class Engine:
         named = {name: self._brought(value) for name, value in named.items()}
         hidden: Tensor = self.model(ids, position, mask, [self._brought(each) for each in pictures], patch_at, **named)
         return hidden
+
+    def remember(self, *inputs: Any, caches: Sequence[Cache]) -> None:
+        """Fills caches with what the model makes of its inputs, as of `hidden`, whose states nobody asks for."""
+        self.hidden(*inputs, caches=caches, at=torch.zeros(0, dtype=torch.long))
 
     def _brought(self, value: Any) -> Any:
         return value.to(self.device) if isinstance(value, Tensor) else value

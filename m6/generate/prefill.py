@@ -80,7 +80,7 @@ class Prefill:
             if self.padded:  # it looks at itself alone: a query that may look nowhere would give no number
                 seen |= torch.eye(length, dtype=torch.bool)
             mask = None if bool(seen.all()) else seen
-            self.engine.hidden(ids, position, mask, *group_pictures(pictures), caches=self.caches)
+            self.engine.remember(ids, position, mask, *group_pictures(pictures), caches=self.caches)
         if painted:
             behind = Painted.behind(length, painted, engine.device)
             for cache in self.caches:

@@ -180,14 +180,23 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Tensor, mask: Mask | None, cache: Cache | SlotCache | None) -> Tensor:
         """x: [B, T, D]; rotation: from `rotary`; mask: over T queries and all keys, cached ones first."""
+        query, key, value = self._projected(x, rotation)
+        if cache is not None:
+            key, value = cache.append(key, value)
+        mixed = attend(query, key, value, mask)
+        return self.out(mixed.transpose(1, 2).reshape(x.shape))
+
+    def remember(self, x: Tensor, rotation: Tensor, cache: Cache | SlotCache) -> None:
+        """Fills the cache alone: all that is needed of the last block where nobody reads its states."""
+        _, key, value = self._projected(x, rotation)
+        cache.append(key, value)
+
+    def _projected(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, H, T, K] of x [B, T, D]."""
         batch, length, width = x.shape
         query_key, value = self.qkv(x).split([2 * width, width], dim=-1)
         query_key = query_key.reshape(batch, length, 2, self.num_heads, self.head_size)
         # Autocast of CUDA norms in float32, and FlexAttention takes all three as they are.
         query_key = rotate(F.layer_norm(query_key, (self.head_size,)), rotation).type_as(value)
         query, key = query_key.permute(2, 0, 3, 1, 4)
-        value = value.view(batch, length, self.num_heads, self.head_size).transpose(1, 2)
-        if cache is not None:
-            key, value = cache.append(key, value)
-        mixed = attend(query, key, value, mask)
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return query, key, value.view(batch, length, self.num_heads, self.head_size).transpose(1, 2)

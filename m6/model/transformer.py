@@ -54,6 +54,9 @@ class Block(nn.Module):
     ) -> Tensor:
         """[B, T, D] -> [B, T, D], or [N, D] of the flat places `at` [N] alone, where nothing else is needed. real:
         [B, T] bool, what is not padding; only experts ask for it."""
+        if cache is not None and at is not None and not len(at):
+            self.attention.remember(self.attention_norm(x), rotation, cache)
+            return x.new_empty(at.shape[0], x.shape[-1])
         x = x + self.attention(self.attention_norm(x), rotation, mask, cache)
         if at is not None:
             x = x.flatten(0, 1).index_select(0, at.clamp(min=0))
@@ -97,7 +100,7 @@ class Transformer(nn.Module):
         coarse: Tensor | None = None,
     ) -> Tensor:
         """Hidden states [B, T, D] after the last norm; with `at` [N], flat places in [B * T], only theirs: [N, D];
-        -1 is filling, whose states mean nothing.
+        -1 is filling, whose states mean nothing. With caches and nothing in `at` they are filled, and no more is done.
 
         ids: [B, T] int; position: [B, T, 3] int (order, row, column); mask: see `masks`.
         pictures: groups [N, S, S', 3] uint8 of one size each; their P patches together, in reading order, are written

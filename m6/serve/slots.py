@@ -170,7 +170,7 @@ def _read_on(engine: Engine, seen: Read, ids: list[int]) -> Read:
         caches.append(cache)
     order = seen.order + torch.arange(len(ids))
     position = torch.stack([order, torch.zeros_like(order), torch.zeros_like(order)], -1)[None]
-    engine.hidden(torch.tensor([ids]), position, None, caches=caches)
+    engine.remember(torch.tensor([ids]), position, None, caches=caches)
     return Read([(cache.keys[0], cache.values[0]) for cache in caches], seen.order + len(ids))
 
 

@@ -129,6 +129,22 @@ def test_cached_decoding_equals_the_full_forward() -> None:
     torch.testing.assert_close(torch.cat(parts, 1), full, atol=1e-5, rtol=1e-5)
 
 
+def test_caches_are_filled_alike_where_nobody_reads_the_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = Transformer(SMALL, VOCABULARY.size).eval()
+    batch = pack(mixed_samples()[:1], VOCABULARY, 8, 0)
+    given = (batch.ids, batch.position, None, batch.pictures, batch.patch_at)
+    filled = [model.make_caches(1, 64) for _ in range(2)]
+    whole = model(*given, caches=filled[0])
+    monkeypatch.setattr(model.blocks[-1].ffn, "forward", None)  # the last block does nothing else
+    nothing = model(*given, caches=filled[1], at=torch.zeros(0, dtype=torch.long))
+    assert (whole.shape[1], nothing.shape) == (batch.ids.shape[1], (0, SMALL.hidden_size))
+    for one, other in zip(*filled, strict=True):
+        assert one.length == other.length == batch.ids.shape[1]
+        assert torch.equal(one.keys[:, :, : one.length], other.keys[:, :, : one.length])
+        assert torch.equal(one.values[:, :, : one.length], other.values[:, :, : one.length])
+
+
 def test_hidden_states_at_some_places_are_those_of_all() -> None:
     torch.manual_seed(0)
     model = Transformer(SMALL, VOCABULARY.size).eval()
