@@ -116,14 +116,18 @@ def other_codes(folder: Path, corpus: Path, tokenizer: str) -> str:
 def check_codes(folder: Path, tokenizer: str) -> None:
     """Reads every byte of the codes in a folder. UserError if a shard is damaged or missing, or if they were made by
     another tokenizer than the one of this hash; "" is none to compare with."""
+    again = f"`m6 vqgan encode {folder.parent.parent}`"
     shards = Shards(folder)
     made_by = shards.about.get("tokenizer", "")
     if tokenizer and made_by and made_by != tokenizer:
         raise UserError(
             f"{folder}: codes of another image tokenizer than the one beside them; remove {folder}, and make them anew "
-            f"by `m6 vqgan encode {folder.parent.parent}`"
+            f"by {again}"
         )
-    shards.verify()
+    try:
+        shards.verify()
+    except UserError as error:
+        raise UserError(f"{error}, by {again}") from None
 
 
 def _kept(folder: Path, about: dict[str, Any]) -> dict[str, str]:

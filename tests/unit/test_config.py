@@ -133,7 +133,19 @@ def test_broken_file_is_named(tmp_path: Path, content: bytes, expected: str) -> 
 
 
 def test_recipes_by_name() -> None:
-    own = ["base", "large", "long", "mini", "mini_titles", "paint", "quickstart", "smoke", "starter", "tasks"]
+    own = [
+        "base",
+        "large",
+        "long",
+        "mini",
+        "mini_titles",
+        "paint",
+        "paint_more",
+        "quickstart",
+        "smoke",
+        "starter",
+        "tasks",
+    ]
     assert recipe_names() == ["100b", "10b", *own]
     for name in recipe_names():
         assert isinstance(load_recipe(name), Recipe)
