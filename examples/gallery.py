@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[str, Words]] = {
     "colour": ("scene.paint_colour_heldout", ("Unseen colours of known things", "已知事物未见过的颜色")),
     "count": ("scene.paint_count_heldout", ("Unseen numbers of known things", "已知事物未见过的数目")),
     "seen": ("text_to_image.right_seen", ("Single pictures seen in training", "训练时见过的单个图片")),
+    "filled": ("scene.filled_right_heldout", ("The right or lower half painted anew", "补画右半或下半")),
     "heldout": ("", ("Things that training never showed", "训练中从未出现的事物")),
 }
 TITLE: Words = ("# Gallery", "# 画廊")

@@ -53,7 +53,7 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Edit:
-    """A picture as codes [h, w], and the cells [h, w] bool that are painted anew."""
+    """A picture as codes [h, w], or one for each prompt, [B, h, w]; and the cells [h, w] bool that are painted anew."""
 
     codes: np.ndarray
     region: np.ndarray
@@ -85,7 +85,10 @@ def paint_codes(
 ) -> np.ndarray:
     """One grid of codes [B, h, w] a prompt. coarse: that of a small picture that is painted before; edit: the picture
     of which a region is painted."""
-    before = [] if edit is None else [Codes(np.where(edit.region, HIDDEN, edit.codes))] * len(prompts)
+    before = []
+    if edit is not None:
+        given = np.broadcast_to(np.where(edit.region, HIDDEN, edit.codes), (len(prompts), *grid))
+        before = [Codes(codes) for codes in given]
     beneath = None
     if coarse is not None:
         small = paint_codes(engine, prompts, coarse, sampling, guidance, ahead=ahead)

@@ -9,14 +9,15 @@ import numpy as np
 
 from m6.corpus.config import ScenesConfig
 from m6.corpus.document import Document
+from m6.generate.learnt import learnt_by
 from m6.generate.paintings import best_of
 from m6.generate.sampling import Sampling
-from m6.generate.text_to_image import paint_pictures
+from m6.generate.text_to_image import Edit, Grid, paint_codes, paint_pictures
 from m6.tasks import text_to_image
 from m6.tasks.metrics import mean, overlap
 from m6.train.evaluate.matches import choose
 from m6.train.evaluate.material import SPLIT_NAMES, Evaluation, Example, Examples, Scores, pixels_of, with_interval
-from m6.train.judge import expected_of, train_judge
+from m6.train.judge import Judge, expected_of, train_judge
 
 OPTIONS = 10  # prompts among which a painting is found again
 # Key of the score, what is new in the scenes, how many of them are shown.
@@ -101,6 +102,10 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
         scores |= with_interval(key, right, mean(judge.right(known_pixels[near], wanted)))
         if about.stage.candidates:
             scores |= chosen_scenes(about, key, documents, partial(judge.right, wanted=wanted))
+        if unseen == "pair" and "inpainting" in learnt_by(about.folder):
+            filled, found = filled_scenes(about, documents, known_pixels[near], judge)
+            scores |= filled
+            shown += found
         for index, document in enumerate(documents[:most]):
             shown.append(
                 {
@@ -111,6 +116,36 @@ def painted_scenes(about: Evaluation) -> tuple[Scores, Examples]:
                 }
             )
     return scores, {"paintings": shown}
+
+
+def filled_scenes(
+    about: Evaluation, documents: Sequence[Document], near: np.ndarray, judge: Judge
+) -> tuple[Scores, list[Example]]:
+    """Scenes of which the half with the last thing is painted anew, from their text and the other half; baseline: that
+    half of the training scenes whose texts are most alike, `near` [N, S, S, 3]."""
+    engine, pixels = about.engine, pixels_of(documents)
+    size, grid = pixels.shape[1], Grid(engine.codes_side, engine.codes_side)
+    half = np.arange(grid.height) >= grid.height // 2
+    wanted = [expected_of(document, size) for document in documents]
+    filled, pasted = pixels.copy(), pixels.copy()
+    for beside in (True, False):
+        rows = [index for index, scene in enumerate(wanted) if (scene.middles[-1][1] == size // 2) == beside]
+        if not rows:
+            continue
+        region = np.broadcast_to(half if beside else half[:, None], grid)
+        texts = [documents[index]["text"] for index in rows]
+        edit = Edit(engine.encode_pictures(pixels[rows]), region)
+        codes = paint_codes(engine, texts, grid, guidance=about.stage.guidance, edit=edit)
+        anew = np.kron(region, np.ones((size // grid.height, size // grid.width), bool))[..., None]
+        filled[rows] = np.where(anew, engine.decode_codes(codes), pixels[rows])
+        pasted[rows] = np.where(anew, near[rows], pixels[rows])
+    right = judge.right(filled, wanted)
+    key = "scene.filled_right_heldout"
+    shown = [
+        {**painting(about, f"{key}-{index}", document, filled[index]), "split": "filled", "right": right[index]}
+        for index, document in enumerate(documents[:8])
+    ]
+    return with_interval(key, right, mean(judge.right(pasted, wanted))), shown
 
 
 def chosen_scenes(

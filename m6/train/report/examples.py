@@ -25,6 +25,7 @@ GROUPS: dict[str, tuple[Html, tuple[Html, ...]]] = {
     "colour": (both("Unseen colours of seen things", "未见过的颜色"), (GENERALISATION, SYNTHETIC)),
     "count": (both("Unseen numbers of seen things", "未见过的数目"), (GENERALISATION, SYNTHETIC)),
     "composed": (both("Unseen combinations of seen things", "未见过的组合"), (GENERALISATION, SYNTHETIC)),
+    "filled": (both("Unseen pairs, one half painted anew", "未见过的搭配，补画一半"), (GENERALISATION, SYNTHETIC)),
 }
 
 

@@ -31,6 +31,7 @@ NAMES = {
     "scene.count_heldout": both("scene, unseen numbers: caption exact", "场景，未见过的数目：描述全对"),
     "scene.paint_colour_heldout": both("scene, unseen colours: painting right", "场景，未见过的颜色：画对"),
     "scene.paint_count_heldout": both("scene, unseen numbers: painting right", "场景，未见过的数目：画对"),
+    "scene.filled_right_heldout": both("scene: hidden half painted right", "场景：补画遮住的一半，画对"),
     "scene.chosen_right_heldout": both("scene: painting right, chosen by the model", "场景：画对，由模型挑选"),
     "scene.chosen_colour_heldout": both("the same, unseen colours", "同上，未见过的颜色"),
     "scene.chosen_count_heldout": both("the same, unseen numbers", "同上，未见过的数目"),

@@ -115,6 +115,15 @@ def test_a_region_is_painted_from_all_that_is_known() -> None:
     assert not torch.allclose(changed, guided)
 
 
+def test_several_pictures_are_edited_as_each_alone() -> None:
+    engine = small_engine()
+    known = np.random.default_rng(1).integers(0, 1000, (2, 4, 5))
+    region = np.arange(5) > 2 + np.zeros((4, 1))
+    both = paint_codes(engine, PROMPTS[:2], Grid(4, 5), edit=Edit(known, region))
+    for prompt, picture, codes in zip(PROMPTS, known, both, strict=False):
+        assert np.array_equal(paint_codes(engine, [prompt], Grid(4, 5), edit=Edit(picture, region))[0], codes)
+
+
 @pytest.mark.parametrize("ahead", [1, 7])
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_a_fine_picture_is_painted_over_a_coarse_one(guidance: float, ahead: int) -> None:

@@ -24,7 +24,7 @@ from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import Vocabulary
 from m6.train import evaluate
 from m6.train.config import EvaluateStage
-from m6.train.evaluate import captions, matches, questions, verses
+from m6.train.evaluate import captions, matches, paintings, questions, verses
 from m6.train.evaluate.material import Evaluation, nearest_other, pixels_of
 from m6.train.results import write_results
 from m6.vqgan.model import VQGAN
@@ -187,6 +187,58 @@ def test_poems_of_several_forms_are_written_each_in_its_own(run: Run) -> None:
     assert all(has_form(row["written"], row["form"]) for row in examples["poems"])
     vocabulary = about.engine.vocabulary.size  # a model that knows nothing is about as surprised as by any token
     assert scores["poem.bits_per_char_heldout"] == pytest.approx(np.log2(vocabulary), rel=0.2)
+
+
+class Painter:
+    """Stands for an engine that paints everything grey, and for a judge that keeps what it is shown."""
+
+    codes_side = 8
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], np.ndarray]] = []
+        self.shown: list[np.ndarray] = []
+
+    def encode_pictures(self, pixels: np.ndarray) -> np.ndarray:
+        return np.zeros((len(pixels), 8, 8), int)
+
+    def decode_codes(self, codes: np.ndarray) -> np.ndarray:
+        return np.full((len(codes), 64, 64, 3), 128, np.uint8)
+
+    def paint(self, engine: Any, prompts: list[str], grid: Any, guidance: float, edit: Any) -> np.ndarray:
+        self.asked.append((prompts, edit.region))
+        assert edit.codes.shape == (len(prompts), 8, 8)
+        codes: np.ndarray = edit.codes
+        return codes
+
+    def right(self, pictures: np.ndarray, wanted: Sequence[Any]) -> list[bool]:
+        self.shown.append(pictures)
+        return [True] * len(pictures)
+
+
+def test_the_half_with_the_last_thing_is_painted_anew_and_the_rest_stays(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [d for d in rows() if d["source"] == "scenes" and "\n" in d["attributes"]["things"]]
+    scenes = [d for d in scenes if d["attributes"]["kind"] == "pair"][:8]
+    upright = [d["attributes"]["place"] == "above" for d in scenes]
+    assert len(set(upright)) == 2
+    about = Evaluation(run.folder, EvaluateStage(), 0)
+    (run.stage("evaluate") / "pictures").mkdir(exist_ok=True)
+    painter = Painter()
+    about.__dict__["engine"] = painter
+    monkeypatch.setattr(paintings, "paint_codes", painter.paint)
+    black = np.zeros((len(scenes), 64, 64, 3), np.uint8)
+    scores, shown = paintings.filled_scenes(about, scenes, black, painter)  # type: ignore[arg-type]
+    assert scores["scene.filled_right_heldout"] == 1.0
+    assert [each["prompt"] for each in shown] == [d["text"] for d in scenes]
+    for found, value in zip(painter.shown, (128, 0), strict=True):
+        for picture, true, below in zip(found, pixels_of(scenes), upright, strict=True):
+            turned, own = (each.swapaxes(0, 1) if below else each for each in (picture, true))
+            assert np.array_equal(turned[:, :32], own[:, :32])
+            assert (turned[:, 32:] == value).all()
+    for prompts, region in painter.asked:
+        assert region.sum() == 32
+        assert {d["attributes"]["place"] == "above" for d in scenes if d["text"] in prompts} == {not region[0, 7]}
 
 
 def test_every_score_has_its_baseline_and_every_example_its_picture(run: Run) -> None:
