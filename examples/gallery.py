@@ -26,10 +26,10 @@ KINDS: dict[str, tuple[str, Words]] = {
 }
 TITLE: Words = ("# Gallery", "# 画廊")
 INTRODUCTION: Words = (
-    "What the run of the recipe `{recipe}` paints, the likeliest code each time, with guidance {guidance:g}, at {size} "
+    "What the run `{run}` paints, the likeliest code each time, with guidance {guidance:g}, at {size} "
     "x {size} pixels: of each kind the first in the order of the evaluation, nothing picked by hand. ✓ and ✗ are the "
     "verdicts of the judge, a classifier trained apart; the figures stand in [painting](painting.md#what-it-paints).",
-    "配方 `{recipe}` 的运行所画，每步取最可能的编码，引导 {guidance:g}，{size} x {size} 像素：每一类按评测的"
+    "运行 `{run}` 所画，每步取最可能的编码，引导 {guidance:g}，{size} x {size} 像素：每一类按评测的"
     "顺序取最前面的，未经人挑选。✓ 与 ✗ 是判定器（另行训练的分类器）的判断；数字见 [绘画](painting.md#它画得怎样)。",
 )
 SHARE: Words = ("{:.1%} of this kind are right.", "这一类中 {:.1%} 是对的。")
@@ -63,7 +63,7 @@ def page(language: int, run: Path, docs: Path) -> str:
     size, guidance = config["corpus"]["image_size"], config["evaluate"]["guidance"]
     folder = docs / "images" / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [TITLE[language], "", INTRODUCTION[language].format(recipe=run.name, size=size, guidance=guidance), ""]
+    lines = [TITLE[language], "", INTRODUCTION[language].format(run=run.name, size=size, guidance=guidance), ""]
     for kind, (key, title) in KINDS.items():
         found = [each for each in examples if kind_of(each) == kind]
         if not found:
