@@ -8,25 +8,27 @@ is whole without a network and without the repository.
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.plugins import get_plugin_logger
-from mkdocs.structure.files import File, Files, InclusionLevel
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:  # a test calls these functions without MkDocs
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = {"en": "English", "zh": "中文"}
+SITES = {"en": "", "zh": "zh/"}
+"""Where the site of a language stands within the whole."""
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
 LOADED = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=["']?((?:https?:)?//[^"'\s>]+)""")
 """What a browser fetches by itself."""
 REPOSITORY = "repository/"
 """Where copies of files outside docs stand."""
-NOT_IN_NAV = InclusionLevel.NOT_IN_NAV
-log = get_plugin_logger("m6")
+log = logging.getLogger("mkdocs.plugins.m6")
 
 
 def _language(config: MkDocsConfig) -> str:
@@ -56,6 +58,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Without pages of the other language, without the name of this one in addresses, with what links lead to."""
+    from mkdocs.structure.files import File, InclusionLevel
+
     language = _language(config)
     for file in list(files):
         folder, _, rest = file.dest_uri.partition("/")
@@ -70,7 +74,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             path = _path(link[0], page, language)
             src_uri = _src_uri(path) if path else ""
             if path and src_uri.startswith(REPOSITORY) and not files.get_file_from_path(src_uri):
-                files.append(File.generated(config, src_uri, abs_src_path=str(ROOT / path), inclusion=NOT_IN_NAV))
+                inclusion = InclusionLevel.NOT_IN_NAV
+                files.append(File.generated(config, src_uri, abs_src_path=str(ROOT / path), inclusion=inclusion))
                 waiting += [path] if path.endswith(".md") else []
     return files
 
@@ -119,12 +124,34 @@ def _src_uri(path: str) -> str:
 
 def on_page_context(context: dict[str, Any], page: Page, config: MkDocsConfig, nav: Any) -> None:
     """The switch of languages leads to the same page."""
-    own = _language(config)
-    there = {"en": "../", "zh": "zh/"}
+    here = posixpath.join("/", SITES[_language(config)], posixpath.dirname(page.url))
     config.extra["alternate"] = [
-        {"name": name, "lang": language, "link": ("" if language == own else there[language]) + page.file.dest_uri}
+        {
+            "name": name,
+            "lang": language,
+            "link": _unfiltered(posixpath.relpath(f"/{SITES[language]}{_address(page.url, language)}", here), page.url),
+        }
         for language, name in LANGUAGES.items()
     ]
+
+
+def _address(url: str, language: str) -> str:
+    """Where the site of a language has a page: at the same place, unless it is a file of the repository that has
+    another name in each language, as CONTRIBUTING.md and CONTRIBUTING.zh.md have."""
+    english = url.replace(".zh.html", ".html")
+    chinese = english.replace(".html", ".zh.html")
+    written = (ROOT / chinese.removeprefix(REPOSITORY)).with_suffix(".md").is_file()
+    return chinese if language == "zh" and written else english
+
+
+def _unfiltered(link: str, url: str) -> str:
+    """What the theme's filter `url` makes into a link on a page. The filter takes the leading `..` off, takes what
+    remains as a path from the root of the site, makes that relative to the folder of the page, and puts the `..` back
+    in front. So the folder of the page has to stand between the two."""
+    inside = link
+    while inside.startswith("../"):
+        inside = inside.removeprefix("../")
+    return link.removesuffix(inside) + posixpath.join(posixpath.dirname(url), inside)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENGLISH = sorted(page.relative_to(DOCS / "en") for page in (DOCS / "en").rglob("*.md"))
+BESIDE = ("README", "CONTRIBUTING")
+"""Pages outside docs that are there in both languages."""
 PAGES = sorted([*DOCS.rglob("*.md"), *(DOCS.parent / name for name in ("README.md", "README.zh.md"))])
 
 
@@ -45,9 +47,15 @@ def test_every_page_is_there_in_both_languages() -> None:
     assert sorted(page.relative_to(DOCS / "zh") for page in (DOCS / "zh").rglob("*.md")) == ENGLISH
 
 
-@pytest.mark.parametrize("page", ENGLISH, ids=str)
-def test_both_languages_have_the_same_headings_and_code(page: Path) -> None:
-    english, chinese = ((DOCS / name / page).read_text(encoding="utf-8") for name in ("en", "zh"))
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        *((f"docs/en/{page}", f"docs/zh/{page}") for page in ENGLISH),
+        *((f"{name}.md", f"{name}.zh.md") for name in BESIDE),
+    ],
+)
+def test_both_languages_have_the_same_headings_and_code(english: str, chinese: str) -> None:
+    english, chinese = ((DOCS.parent / page).read_text(encoding="utf-8") for page in (english, chinese))
     assert levels(english) == levels(chinese)
     assert code(english) == code(chinese)
 
