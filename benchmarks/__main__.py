@@ -13,11 +13,9 @@ writes the pages anew.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,9 +30,7 @@ from benchmarks.rows import Row, hardware, today, write_json
 from benchmarks.runners import DEFAULT_PEERS, PEERS, say
 from benchmarks.series import SERIES, Benchmark, smoke
 from m6.config import UserError
-from m6.run import write_atomic
-
-DIES_WITH_PARENT = 1  # of Linux's prctl: what is left of a killed series would disturb the next one
+from m6.run import ends_with_parent, write_atomic
 
 
 def run(names: Sequence[str], folder: Path, *, again: bool = False, small: bool = False) -> list[str]:
@@ -82,7 +78,9 @@ def explained(row: Row, broken: Mapping[str, str]) -> Row:
 
 def _call(words: Sequence[str]) -> None:
     """Run a command, whose output is seen. UserError with its last line if it fails."""
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_die_with_parent)
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=ends_with_parent()
+    )
     assert process.stderr is not None
     last = ""
     for line in process.stderr:
@@ -90,11 +88,6 @@ def _call(words: Sequence[str]) -> None:
         last = line.strip() or last
     if process.wait():
         raise UserError(f"{shlex.join(words[1:])} ended with {process.returncode}: {last}")
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
 
 
 def _write_failure(path: Path, name: str, line: str) -> None:

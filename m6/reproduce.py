@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple
 from m6 import cards, flags
 from m6.cards import Card, Expect, Finding
 from m6.config import UserError, nearest
-from m6.run import EndedError, write_atomic
+from m6.run import EndedError, ends_with_parent, write_atomic
 from m6.show import columns
 
 ROOT = cards.CARDS.parents[1]
@@ -145,7 +145,8 @@ def _ran(command: str, folder: Path) -> int:
     target = Path(words[-1]) if words[-2:-1] == [">"] else None
     first = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "m6.cli"]
     with _output(target) as file:
-        ran = subprocess.run([*first, *words[1 : -2 if target else None]], cwd=ROOT, stdout=file, check=False)
+        command_line = [*first, *words[1 : -2 if target else None]]
+        ran = subprocess.run(command_line, cwd=ROOT, stdout=file, check=False, preexec_fn=ends_with_parent())
     if target and not ran.returncode:
         os.replace(_partial(target), target)
     return ran.returncode

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +72,34 @@ def test_a_stopped_reproduction_goes_on_and_compares(tmp_path: Path, capfd: pyte
     assert "3 of 3 as expected" in said
     assert [line.split()[-1] for line in said.splitlines() if line.startswith("  score")] == ["ok", "ok"]
     assert len(json.loads((out / "reproduce.json").read_text())["commands"]) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems leave the command running")
+def test_a_killed_reproduction_leaves_no_command_running(folder: Path, tmp_path: Path) -> None:
+    waiting = """commands = ["python -c 'import os, time; print(os.getpid(), flush=True); time.sleep(99)'"]\n"""
+    (folder / "tiny.toml").write_text(CARD.partition("[smoke]")[0] + f"[smoke]\n{waiting}expect = []\n")
+    script = (
+        "from pathlib import Path\nfrom m6 import cards\nfrom m6.cli import main\n"
+        f"cards.CARDS = Path({str(folder)!r})\n"
+        f"main(['reproduce', 'tiny', '--smoke', '--out', {str(tmp_path / 'out')!r}])"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = next(int(line) for line in parent.stdout if line.strip().isdecimal())
+        parent.kill()
+    until = time.monotonic() + 10
+    while alive(child) and time.monotonic() < until:
+        time.sleep(0.02)
+    left = alive(child)
+    if left:
+        os.kill(child, signal.SIGKILL)
+    assert not left
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; one that nobody has waited for does not."""
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z"
 
 
 def test_check_runs_nothing_and_says_what_differs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -170,6 +171,18 @@ def test_a_benchmark_that_fails_is_shown_and_the_others_go_on(
     pretended(monkeypatch, failing=["scale"])
     assert bench.main(["--only", "scale", "--again", "--into", str(tmp_path)]) == 1
     assert read(path_of(tmp_path, "scale")).rows, "a failure takes no figures away"
+
+
+def test_no_program_that_is_started_outlives_the_series() -> None:
+    """Each is bound to the process that starts it, so that nothing of a killed series disturbs the next."""
+    calls = [
+        (path.name, node.lineno, {word.arg for word in node.keywords})
+        for path in Path(bench.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("subprocess.run", "subprocess.Popen")
+    ]
+    assert len(calls) > 10
+    assert [f"{name}:{line}" for name, line, words in calls if "preexec_fn" not in words] == []
 
 
 def test_the_last_line_of_a_program_that_fails(capfd: pytest.CaptureFixture[str]) -> None:
