@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from m6 import cards
-from m6.cards import Expect, Place, lookup
+from m6.cards import Expect, Finding, Place, lookup
 from m6.cli import main
 from m6.config import UserError
+from m6.reproduce import closing
 
 # Each command leaves a mark, so that what has run can be counted; the second fails until it is let through.
 CARD = r"""
@@ -105,21 +106,41 @@ def alive(process: int) -> bool:
 def test_check_runs_nothing_and_says_what_differs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    assert main(["reproduce", "tiny", "--check", "--out", str(out)]) == 1
-    assert "no such file" in capfd.readouterr().out
     (out / "scores.json").write_text('{"score": 0.56}')
     assert main(["reproduce", "tiny", "--check", "--out", str(out)]) == 1
     said = capfd.readouterr().out
+    assert "no such file" in said
     assert "± 0.05" in said
     assert "0.56  differs" in said
     assert "1 of 3 as expected" in said
     assert sorted(path.name for path in out.iterdir()) == ["scores.json"]
-    assert "no folder" in refused(capfd, "tiny", "--check", "--out", str(tmp_path / "nowhere"))
+
+
+def test_check_without_a_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/reproduce").mkdir(parents=True)
+    line = "m6: runs/reproduce: nothing of it is there; run `m6 reproduce tiny` first\n"
+    assert refused(capfd, "tiny", "--check") == line
+    assert "; run `m6 reproduce tiny --smoke` first" in refused(capfd, "tiny", "--check", "--smoke")
+    assert "; run `m6 reproduce tiny --out nowhere` first" in refused(capfd, "tiny", "--check", "--out", "nowhere")
 
 
 def test_smoke_has_commands_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "tiny", "--smoke", "--out", str(tmp_path / "out")]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["little.json", "reproduce.json"]
+    assert capfd.readouterr().out.endswith("\n1 of 1 as expected\n")
+
+
+def test_smoke_says_that_figures_are_not_compared() -> None:
+    file, number, value = Expect(file="a"), Expect(file="a", key="b", at_least=0.0), Expect(file="a", key="b", value=3)
+    there = [Finding(file, True, True), Finding(number, 0.5, True), Finding(number, 3, True), Finding(value, 3, True)]
+    line = "ran; figures at this size are not compared: 1 file and 2 numbers there"
+    assert closing(there[:3], smoke=True) == line
+    assert closing(there, smoke=True) == f"{line}; 1 of fixed value as expected"
+    assert closing([*there, Finding(number, "no such key", False)], smoke=True) == "4 of 5 as expected"
+    assert closing(there, smoke=False) == "4 of 4 as expected"
 
 
 def test_alone_it_lists_the_cards(capfd: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +149,8 @@ def test_alone_it_lists_the_cards(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_mistakes_are_one_line(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean 'tiny'" in refused(capfd, "tinny")
+    assert refused(capfd, "tinny").startswith("m6: no card 'tinny', did you mean 'tiny'?")
+    assert "--smok: no such flag, did you mean '--smoke'?" in refused(capfd, "tiny", "--smok")
     assert "takes one card" in refused(capfd, "tiny", "tiny")
     assert "takes a card: tiny" in refused(capfd, "--smoke")
     assert "--outt: no such flag" in refused(capfd, "tiny", "--outt", "x")
@@ -150,7 +172,8 @@ def test_without_a_checkout_it_says_where_cards_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cards, "CARDS", tmp_path / "nowhere")
-    assert "cards come with a checkout" in refused(capfd)
+    line = "m6: no cards are here; they come with a checkout of the repository, run m6 reproduce there\n"
+    assert refused(capfd) == line
 
 
 @pytest.mark.parametrize(
