@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from m6.config import UserError
+from m6.config import Config, UserError
 from m6.corpus.check import LIMITS, check
 from m6.corpus.config import CorpusConfig, FolderConfig, ImageRules, JsonLinesConfig, TextRules, WarcConfig
 from m6.corpus.pipeline import build
@@ -58,9 +58,10 @@ def test_it_names_the_limit_that_pictures_do_not_reach(tmp_path: Path) -> None:
 
 
 def test_every_limit_is_a_field() -> None:
+    sections: dict[str, type[Config]] = {"text": TextRules, "images": ImageRules}
     for field in LIMITS.values():
         section, name = field.split(".")
-        assert name in {"text": TextRules, "images": ImageRules}[section].model_fields
+        assert name in sections[section].model_fields
 
 
 def test_a_place_in_a_compressed_file_stays_as_it_is(tmp_path: Path) -> None:
