@@ -1,5 +1,6 @@
 # make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html; with FROM=mini it begins
 #                   with the model of the package, and trains a quarter of the updates
+# make setup        makes .venv with all that is needed, as the others do first; minutes on a first run
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
 # make bench        measures everything beside its peers, whose environments it makes first (runs/peers, 7 GB), and
@@ -65,6 +66,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo 'This Python cannot make virtual environments; on Debian or Ubuntu: apt install python3-venv'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@echo 'fetching PyTorch and what else is needed; minutes on a first run'
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@

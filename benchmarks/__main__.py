@@ -4,20 +4,18 @@
 
 Makes what is missing of the peers' environments (runs/peers, or M6_PEERS) and of the runs that are measured, and writes
 benchmarks/results/<what>_<hardware>_<yyyymm>.json with a page (.md) beside each, a page of all (README.md) and plots.
-What was measured this month stays, unless `--again`, so that a series that was killed goes on where it was. A benchmark
-that fails is shown with its last line, and the others go on; the exit code is then 1. `--smoke` runs all of them in
-small, into a folder that is thrown away unless `--into` names one: figures mean nothing. `--pages` measures nothing and
-writes the pages anew.
+What was measured this month on this machine stays, unless `--again`, so that a series that was killed goes on where it
+was. A benchmark that fails is shown with its last line, and the others go on; the exit code is then 1. `--smoke` runs
+all of them in small, into a folder that is thrown away unless `--into` names one: figures mean nothing, and no peers'
+environments are made. `--pages` measures nothing and writes the pages anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,13 +26,11 @@ from benchmarks.command import chosen
 from benchmarks.layout import RESULTS, path_of, read
 from benchmarks.page import write_pages
 from benchmarks.peers.setup import make_all
-from benchmarks.rows import Row, hardware, today, write_json
+from benchmarks.rows import Row, hardware, machine, today, write_json
 from benchmarks.runners import DEFAULT_PEERS, PEERS, say
 from benchmarks.series import SERIES, Benchmark, smoke
 from m6.config import UserError
-from m6.run import write_atomic
-
-DIES_WITH_PARENT = 1  # of Linux's prctl: what is left of a killed series would disturb the next one
+from m6.run import ends_with_parent, write_atomic
 
 
 def run(names: Sequence[str], folder: Path, *, again: bool = False, small: bool = False) -> list[str]:
@@ -42,21 +38,37 @@ def run(names: Sequence[str], folder: Path, *, again: bool = False, small: bool 
     failed = []
     for name in names:
         path = path_of(folder, name)
-        done = path.exists() and not read(path).failed
-        if done and not again:
+        there = read(path) if path.exists() else None
+        kept = there is not None and not there.failed
+        other = elsewhere(there.rows) if there else ""
+        if kept and not other and not again:
             say(f"{name} is measured: {path}")
         else:
-            say(f"measuring {name}")
+            anew = f"{name}: the results there are of another machine ({other}); measuring anew"
+            say(anew if other else f"measuring {name}")
             benchmark = smoke(name, folder) if small else SERIES[name]
             try:
                 write_json(path, measured(name, benchmark, folder))
             except UserError as error:
                 failed.append(name)
                 say(f"{name} failed: {error}")
-                if not done:  # what was measured before is worth more than a failure
+                if not kept:  # what was measured before is worth more than a failure
                     _write_failure(path, name, str(error))
         write_pages(folder)
     return failed
+
+
+def elsewhere(rows: Sequence[Row]) -> str:
+    """The machine that some of these rows were measured on, if it is another one."""
+    here = machine(hardware())
+    return next((found for row in rows if (found := machine(row["hardware"])) != here), "")
+
+
+def lacking(rows: Sequence[Row]) -> str:
+    """How many rows have no figure of their peer, and the names of the peers; nothing if all have theirs."""
+    peers = [row["peer_name"].split(",")[0] for row in rows if row["peer_name"] and row["peer"] is None]
+    count = "1 row" if len(peers) == 1 else f"{len(peers)} rows"
+    return f"{count} without their peer: {', '.join(dict.fromkeys(peers))}" if peers else ""
 
 
 def measured(name: str, benchmark: Benchmark, folder: Path) -> list[Row]:
@@ -82,7 +94,9 @@ def explained(row: Row, broken: Mapping[str, str]) -> Row:
 
 def _call(words: Sequence[str]) -> None:
     """Run a command, whose output is seen. UserError with its last line if it fails."""
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_die_with_parent)
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=ends_with_parent()
+    )
     assert process.stderr is not None
     last = ""
     for line in process.stderr:
@@ -90,11 +104,6 @@ def _call(words: Sequence[str]) -> None:
         last = line.strip() or last
     if process.wait():
         raise UserError(f"{shlex.join(words[1:])} ended with {process.returncode}: {last}")
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
 
 
 def _write_failure(path: Path, name: str, line: str) -> None:
@@ -108,8 +117,12 @@ def main(words: Sequence[str] | None = None) -> int:
         "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help=", ".join(SERIES))
-    parser.add_argument("--again", action="store_true", help="measure also what was measured this month")
-    parser.add_argument("--smoke", action="store_true", help="does it work? figures mean nothing")
+    parser.add_argument(
+        "--again", action="store_true", help="measure also what was measured this month on this machine"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="does it work? figures mean nothing, and no environments of peers are made"
+    )
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="where files are written (benchmarks/results)")
     parser.add_argument("--pages", action="store_true", help="measure nothing, write the pages of what is there")
     given = parser.parse_args(words)
@@ -126,6 +139,9 @@ def main(words: Sequence[str] | None = None) -> int:
             return 0
         failed = run(names, folder, again=given.again, small=given.smoke)
         where = f": {folder / 'README.md'}" if folder != Path(thrown_away) else ""
+        paths = [path for name in names if (path := path_of(folder, name)).exists()]
+        if told := lacking([row for path in paths for row in read(path).rows]):
+            print(told)
         print(f"{', '.join(failed) or 'none'} of {len(names)} benchmarks failed{where}")
     return 1 if failed else 0
 

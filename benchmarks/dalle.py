@@ -34,6 +34,7 @@ from benchmarks.dalle_data import Court, Material, material
 from benchmarks.rows import Row, row
 from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, Runner, paired, peer_python, say
 from m6.config import UserError
+from m6.run import ends_with_parent
 
 PEER = "dalle-pytorch"
 PEER_NAME = "dalle-pytorch 1.6.6, rotary-embedding-torch 0.2.3, torch 2.13.0"
@@ -97,7 +98,9 @@ def _trained(words: list[str], out: Path | None) -> Told:
     """What a program says of its training, and, if there is a file for it, what it has painted, by temperature.
     UserError if it fails."""
     words, environment = [*words, *([str(out)] if out else [])], {**os.environ, **ONE_THREAD, **NO_NETWORK}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment)
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=ROOT, env=environment, preexec_fn=ends_with_parent()
+    )
     if done.returncode:
         raise UserError(f"benchmarks: {' '.join(words[:3])} ended: {' '.join(done.stderr.strip().splitlines()[-1:])}")
     told: Told = json.loads(done.stdout.splitlines()[-1])

@@ -34,6 +34,7 @@ from benchmarks.mixed import write_corpus
 from benchmarks.rows import Row, hardware, row
 from benchmarks.runners import ROOT, say
 from m6.config import UserError
+from m6.run import ends_with_parent
 
 SECONDS = 520.0  # for everything
 SECONDS_EACH = 150.0
@@ -89,8 +90,8 @@ def _gpu() -> tuple[str, int]:
     """Name and driver of the first GPU, and its memory in MiB. Not by PyTorch, which would take some of it."""
     asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader,nounits"]
     try:
-        lines = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
-        name, driver, memory = lines[0].split(", ")
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, preexec_fn=ends_with_parent())
+        name, driver, memory = done.stdout.splitlines()[0].split(", ")
         return f"{name}, driver {driver}", int(memory)
     except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
         return "a GPU of which nvidia-smi tells nothing", 0
@@ -132,6 +133,7 @@ def _answer(name: str, folder: Path, tokens: int, seconds: float, smoke: bool) -
             cwd=ROOT,
             env={**os.environ, **environment},
             start_new_session=True,
+            preexec_fn=ends_with_parent(),
         ) as process,
     ):
         try:

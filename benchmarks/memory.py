@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks import texts
 from benchmarks.rows import Row, row
 from m6.config import UserError
+from m6.run import ends_with_parent
 
 MEGABYTES = 20
 PAUSE = 0.05  # seconds
@@ -46,7 +47,10 @@ def measure(runs: int = 5, smoke: bool = False) -> list[Row]:
 def peak_of(command: list[str]) -> float:
     """The most resident memory, in bytes, that a command and all that it starts hold together. UserError if it
     fails."""
-    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(command, stdout=errors, stderr=errors) as process:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdout=errors, stderr=errors, preexec_fn=ends_with_parent()) as process,
+    ):
         peak = 0
         while process.poll() is None:
             peak = max(peak, sum(map(_resident, _tree(process.pid))))

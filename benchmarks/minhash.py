@@ -34,6 +34,7 @@ from m6.corpus.dedup.grouping import keys_file
 from m6.corpus.document import SCHEMA, Document
 from m6.corpus.starter import poem_rows
 from m6.corpus.text.normalise import letters
+from m6.run import ends_with_parent
 from m6.shards import open_table
 
 TEXT = pa.schema([SCHEMA.field("text")])
@@ -164,12 +165,18 @@ def run_alone(command: Sequence[str], texts: Path, folder: Path) -> dict[str, An
     """Give the texts to a program, in a process with one core and one thread; its seconds and how many it kept.
     UserError if it fails."""
     folder.mkdir()
-    core = max(os.sched_getaffinity(0))
+    core, bind = max(os.sched_getaffinity(0)), ends_with_parent()
+
+    def prepare() -> None:
+        os.sched_setaffinity(0, {core})
+        if bind:
+            bind()
+
     done = subprocess.run(
         [*command, str(texts), str(folder / "result.json")],
         env={**os.environ, **ONE_THREAD, **NO_NETWORK},
         cwd=ROOT,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        preexec_fn=prepare,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,13 +15,14 @@ from benchmarks.layout import Result, newest, results
 from benchmarks.peers.setup import PACKAGES, SETTINGS
 from benchmarks.plots import growth_svg, ratios_svg
 from benchmarks.rows import Row
-from benchmarks.tables import figure, label, page, table, theirs, told_bar
+from benchmarks.tables import figure, label, page, ratio, table, theirs, told_bar
 from m6.run import write_atomic
 
 HEAD = """# Results
 
-Written by `python -m benchmarks` (`make bench`), which measures ours and the others in one run on one machine; made
-anew by `python -m benchmarks --pages`. What each benchmark is: [the guide](../../docs/en/benchmarks.md).
+Written by `python -m benchmarks` (`make bench`), made anew by `python -m benchmarks --pages`. Ours and the peer of a
+row were measured in one run; each row names its machine and date, and tables may be of different machines. What each
+benchmark is: [the guide](../../docs/en/benchmarks.md).
 
 Figures are medians of paired runs. A bar is what the project wants to reach; what falls short stays here.
 """
@@ -70,7 +71,7 @@ def _plots(hardware: str, found: Sequence[Result]) -> Iterator[tuple[str, str]]:
 
 
 def _section(hardware: str, found: Sequence[Result], plots: Sequence[str]) -> str:
-    """What was found on one machine."""
+    """What was found on machines with so many cores."""
     text = f"\n## On {hardware}\n\n" + "".join(f"![{name.split('_')[0]}]({name})\n\n" for name in plots)
     lines = [
         [
@@ -104,4 +105,4 @@ def _key(one: Result, row: Row) -> str:
 
 
 def _figures(row: Row) -> list[str]:
-    return [figure(row["ours"]), theirs(row), figure(row["ratio"]), row["unit"]]
+    return [figure(row["ours"]), theirs(row), ratio(row), row["unit"]]

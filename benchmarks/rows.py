@@ -96,6 +96,11 @@ def hardware() -> str:
     return f"{cores()} cores of {next(found, platform.machine())}, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
+def machine(told: str) -> str:
+    """What `hardware()` tells, without the version of Python."""
+    return told.partition(", Python ")[0]
+
+
 def table(rows: Iterable[Row]) -> str:
     """Lines for the terminal."""
     lines = [f"{'key':32} {'ours':>9} {'peer':>9} {'ratio':>7}  {'range':>15}  unit"]

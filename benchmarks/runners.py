@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from m6.config import UserError
+from m6.run import ends_with_parent
 
 ROOT = Path(__file__).parent.parent
 PEERS = "M6_PEERS"
@@ -50,6 +51,7 @@ class Runner:
             text=True,
             cwd=ROOT,
             env={**os.environ, **ONE_THREAD, **NO_NETWORK, **(environment or {})},
+            preexec_fn=ends_with_parent(),
         )
         self.kept: int = self._answer()["kept"]
 

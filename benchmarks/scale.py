@@ -35,6 +35,7 @@ from m6.parallel.config import ParallelConfig
 from m6.parallel.plan.job import Job
 from m6.parallel.plan.memory import memory
 from m6.parallel.plan.traffic import by_group
+from m6.run import ends_with_parent
 
 CONTEXT = 384
 NUM_BATCHES = 2
@@ -158,7 +159,9 @@ def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False) -> list
 
 def _program(words: list[str]) -> Any:
     """What a module of the benchmarks prints, as JSON, in its last line."""
-    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, preexec_fn=ends_with_parent()
+    )
     if done.returncode:
         raise RuntimeError(f"{words[0]} ended with {done.returncode}:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.scale_step import free_port, start_others
+from benchmarks.scale_step import free_port, others
 from m6.model.config import ModelConfig
 from m6.model.transformer import Transformer
 from m6.parallel.config import ParallelConfig
@@ -30,11 +30,15 @@ def main(model: str, parallel: str, how: str, rows: str, vocabulary: str, length
     """Train; rank 0 prints."""
     port = port or free_port()
     os.environ |= {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    start_others("benchmarks.scale_memory", [model, parallel, how, rows, vocabulary, length], rank, "2", port)
+    words = [model, parallel, how, rows, vocabulary, length]
     loop = LoopConfig(num_steps=STEPS, log_every=STEPS, checkpoint_every=0, precision="bfloat16", device="cpu")
     ledger = Ledger()
     config = ParallelConfig.model_validate(json.loads(parallel))
-    with tempfile.TemporaryDirectory() as folder, joined(config, "cpu") as ranks:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        others("benchmarks.scale_memory", words, rank, "2", port),
+        joined(config, "cpu") as ranks,
+    ):
         with torch.device("meta"):
             made = Transformer(ModelConfig.model_validate_json(model), int(vocabulary))
         task, _ = text_task(made, ranks, int(rows), int(length), ledger)

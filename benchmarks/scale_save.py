@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.mixed import read_batches
-from benchmarks.scale_step import free_port, start_others
+from benchmarks.scale_step import free_port, others
 from benchmarks.step import TINY
 from m6.data.packing import Batch
 from m6.model.transformer import Transformer
@@ -73,7 +73,8 @@ def main(path: str, vocabulary: str, steps: str, world: str, rank: str = "0", po
             port = port or free_port()
             os.environ |= {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            start_others("benchmarks.scale_save", [path, vocabulary, steps, world], rank, world, port)
+            words = [path, vocabulary, steps, world]
+            stack.enter_context(others("benchmarks.scale_save", words, rank, world, port))
             ranks = stack.enter_context(joined(ParallelConfig(), "cpu"))
             (folder,) = ranks.gather(folder)[:1]
         found = measure(ranks, folder, Path(path), int(vocabulary), int(steps))

@@ -6,10 +6,12 @@ every rank takes the same batches: as much work for each, whatever their number.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,6 +22,7 @@ from benchmarks.peers.serve import serve
 from benchmarks.step import Step
 from m6.parallel.config import ParallelConfig
 from m6.parallel.processes import joined
+from m6.run import ends_with_parent
 
 KEPT = ParallelConfig(reshard_after_forward=False)
 """What a plan recommends where memory allows it, as here: gathered weights stay until the backward."""
@@ -35,8 +38,8 @@ def main(path: str, vocabulary: str, world: str, rank: str = "0", port: str = ""
     port = port or free_port()
     os.environ |= {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_PORT": port}
     os.environ["MASTER_ADDR"] = "127.0.0.1"
-    start_others("benchmarks.scale_step", [path, vocabulary, world], rank, world, port)
-    with joined(KEPT, "cpu") as ranks:
+    words = [path, vocabulary, world]
+    with others("benchmarks.scale_step", words, rank, world, port), joined(KEPT, "cpu") as ranks:
         step = Step(int(vocabulary), "float32", with_experts=False, ranks=ranks)
 
         def work() -> int:
@@ -51,11 +54,17 @@ def main(path: str, vocabulary: str, world: str, rank: str = "0", port: str = ""
                 step.run(batches)
 
 
-def start_others(module: str, words: list[str], rank: str, world: str, port: str) -> None:
-    """Starts the other ranks of a program, if this is the first one."""
+@contextlib.contextmanager
+def others(module: str, words: list[str], rank: str, world: str, port: str) -> Iterator[None]:
+    """The other ranks of a program, started if this is the first one, which waits for them unless it fails."""
+    started = []
     for other in range(1, int(world)) if rank == "0" else ():
         command = [sys.executable, "-m", module, *words, str(other), port]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        started.append(subprocess.Popen(command, stdin=quiet, stdout=quiet, preexec_fn=ends_with_parent()))
+    yield
+    for process in started:
+        process.wait()
 
 
 def tell(work: bool) -> bool:

@@ -35,6 +35,7 @@ from benchmarks.serve_load import overload, soak
 from benchmarks.serve_requests import plain, question
 from benchmarks.serve_run import write_run
 from m6.config import UserError
+from m6.run import ends_with_parent
 
 KEYS = (
     "concurrent16_vs_serial", "concurrent16_vs_hf", "ttft_p95_loaded", "decode_vs_hf", "ready_seconds",
@@ -137,6 +138,7 @@ def _beside_peer(keys: Sequence[str], run: Path, folder: Path, runs: int) -> lis
                 [sys.executable, "-m", "m6.cli", "export", str(run), "--out", str(folder)],
                 capture_output=True,
                 text=True,
+                preexec_fn=ends_with_parent(),
             )
             if done.returncode:
                 raise UserError(f"benchmarks: {' '.join(done.stderr.strip().splitlines()[-1:])}")

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.runners import NO_NETWORK, ROOT
 from m6.config import UserError
+from m6.run import ends_with_parent
 
 MOST_SECONDS = 120.0
 """Until a server is ready."""
@@ -65,6 +66,7 @@ class Server:
             stderr=self._errors,
             cwd=ROOT,
             env={**os.environ, **NO_NETWORK, **(environment or {})},
+            preexec_fn=ends_with_parent(),
         )
         while not self._ready():
             if self._process.poll() is not None or time.perf_counter() - began > MOST_SECONDS:

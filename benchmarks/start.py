@@ -28,6 +28,7 @@ from benchmarks.rows import Row, row
 from benchmarks.runners import NO_NETWORK, ROOT, named, peer_python, say
 from benchmarks.serve_run import write_run
 from m6.config import UserError
+from m6.run import ends_with_parent
 
 PEER = "transformers"
 M6 = [sys.executable, "-m", "m6.cli"]
@@ -93,7 +94,13 @@ def took(words: Sequence[str]) -> Took:
     with tempfile.TemporaryFile("w+") as said:
         start = time.perf_counter()
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, cwd=ROOT, env=environment
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            cwd=ROOT,
+            env=environment,
+            preexec_fn=ends_with_parent(),
         )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start

@@ -34,7 +34,7 @@ def cells(row: Row) -> list[str]:
     spread = " to ".join(map(figure, row["spread"]))
     plain = [row["unit"], figure(row["runs"]), spread, f"`{row['command']}`", str(row["seed"])]
     return [
-        f"`{row['key']}`", figure(row["ours"]), theirs(row), figure(row["ratio"]), told_bar(row),
+        f"`{row['key']}`", figure(row["ours"]), theirs(row), ratio(row), told_bar(row),
         *plain, row["hardware"], row["date"], row["note"] or "-",
     ]  # fmt: skip
 
@@ -49,6 +49,11 @@ def theirs(row: Row) -> str:
     if row["peer"] is None:
         return f"not available: {row['peer_name']}" if row["peer_name"] else "-"
     return f"{figure(row['peer'])}, {row['peer_name']}" if row["peer_name"] else figure(row["peer"])
+
+
+def ratio(row: Row) -> str:
+    """How many times better ours is; of what has no peer there is none."""
+    return "-" if row["peer"] is None else figure(row["ratio"])
 
 
 def told_bar(row: Row) -> str:

@@ -46,7 +46,7 @@ from benchmarks.task_keys import digest_of, examples_key, weights_key
 from benchmarks.task_rows import Row, Rows, table
 from m6.config import UserError
 from m6.data.config import DataConfig
-from m6.run import read_done, read_metrics
+from m6.run import ends_with_parent, read_done, read_metrics
 from m6.tasks.metrics.statistic import difference
 from m6.tasks.names import SUMMARIES
 from m6.tokenizer.text import TextTokenizer
@@ -265,7 +265,7 @@ def program(command: Sequence[object], log: Path, threads: int) -> None:
     with open(log, "w", encoding="utf-8") as file:
         done = subprocess.run(
             [str(word) for word in command], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, check=False,
+            stdin=subprocess.DEVNULL, check=False, preexec_fn=ends_with_parent(),
         )  # fmt: skip
     if done.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]

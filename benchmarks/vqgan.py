@@ -31,6 +31,7 @@ from m6.config import UserError
 from m6.corpus.config import EmojiConfig
 from m6.corpus.sources import reader
 from m6.data.images import decode_image
+from m6.run import ends_with_parent
 
 SIDE = 128
 PEER = "diffusers"
@@ -100,7 +101,9 @@ def _quality(key: str, programs: dict[str, list[str]], seconds: float) -> Row:
 
 def _trained(words: list[str]) -> dict[str, float]:
     environment = {**os.environ, **ONE_THREAD, **NO_NETWORK}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment)
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=ROOT, env=environment, preexec_fn=ends_with_parent()
+    )
     if done.returncode:
         raise UserError(f"benchmarks: {' '.join(words[:3])} ended: {' '.join(done.stderr.strip().splitlines()[-1:])}")
     told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

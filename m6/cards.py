@@ -146,14 +146,14 @@ class Finding(NamedTuple):
 def names() -> list[str]:
     """The cards that are there. UserError without a folder of them, as in an installed package."""
     if not CARDS.is_dir():
-        raise UserError(f"m6 reproduce: no {CARDS}; cards come with a checkout of the repository, run it there")
+        raise UserError("no cards are here; they come with a checkout of the repository, run m6 reproduce there")
     return sorted(path.stem for path in CARDS.glob("*.toml"))
 
 
 def read(name: str) -> Card:
     """The card of this name. UserError for an unknown one, and for one that is written wrongly."""
     if name not in (known := names()):
-        raise UserError(f"m6 reproduce: no card {name!r}{nearest(name, known)}")
+        raise UserError(f"no card {name!r}{nearest(name, known)}")
     path = CARDS / f"{name}.toml"
     try:
         return Card(**tomllib.loads(path.read_text(encoding="utf-8")))

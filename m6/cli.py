@@ -338,7 +338,11 @@ def _generate(words: list[str]) -> int:
         return 0
     from m6.generate import answers
 
-    print(getattr(answers, kind)(folder, **arguments))
+    said = getattr(answers, kind)(folder, **arguments)
+    print(said, flush=True)
+    if not said.strip():
+        name = {"describe": "description"}.get(kind, kind)
+        print(f"m6: the {name} is empty; this run may have been trained too little", file=sys.stderr)
     return 0
 
 

@@ -23,11 +23,12 @@ from typing import IO, Any, NamedTuple
 from m6 import cards, flags
 from m6.cards import Card, Expect, Finding
 from m6.config import UserError, nearest
-from m6.run import EndedError, write_atomic
+from m6.run import EndedError, ends_with_parent, write_atomic
 from m6.show import columns
 
 ROOT = cards.CARDS.parents[1]
 FOLDER, SMOKE_FOLDER = Path("runs/reproduce"), Path("runs/reproduce-smoke")
+_FLAGS = ("--out", "--smoke", "--check")
 HELP = f"""\
 m6 reproduce [CARD] [--smoke] [--check] [--out DIR]: a table or a picture of the docs, made again and compared.
 
@@ -52,12 +53,13 @@ class Request(NamedTuple):
 
 def parse(words: Sequence[str]) -> Request:
     """UserError for what is wrong with them."""
+    for name in (word.partition("=")[0] for word in words if word.startswith("--")):
+        if name not in _FLAGS:
+            raise UserError(f"{name}: no such flag{nearest(name, _FLAGS)}")
     switches = {word for word in words if word in ("--smoke", "--check")}
     alone, given = flags.split([word for word in words if word not in switches])
     smoke = "--smoke" in switches
     out = Path(given.pop("out", SMOKE_FOLDER if smoke else FOLDER))
-    for name in given:
-        raise UserError(f"--{name}: no such flag{nearest(name, ['out', 'smoke', 'check'])}")
     if len(alone) > 1:
         raise UserError(f"m6 reproduce takes one card, got {' '.join(alone)}")
     if switches and not alone:
@@ -81,11 +83,18 @@ def reproduce(words: Sequence[str]) -> int:
             note = f" {' '.join(card.note.en.split())}" if card.note else ""
             print(f"{card.minutes:g} minutes on {card.hardware}.{note}", flush=True)
         run(told.commands, request.out)
-    elif not request.out.is_dir():
-        raise UserError(f"m6 reproduce: no folder {request.out} to check")
+    elif not any(any(request.out.glob(name)) for expect in told.expect for name in expect.files):
+        raise UserError(f"{request.out}: nothing of it is there; run `m6 reproduce {_again(request)}` first")
     findings = cards.compare(told.expect, request.out)
-    print(table(findings), flush=True)
+    print(f"{table(findings)}\n{closing(findings, request.smoke)}", flush=True)
     return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _again(request: Request) -> str:
+    """The words that run what was to be checked."""
+    folder = SMOKE_FOLDER if request.smoke else FOLDER
+    more = ["--smoke"] * request.smoke + ["--out", str(request.out)] * (request.out != folder)
+    return shlex.join([str(request.card), *more])
 
 
 def overview() -> str:
@@ -109,7 +118,7 @@ def check_machine(card: Card, folder: Path) -> None:
     if free < card.disk_gib:
         lacks.append(f"{card.disk_gib:g} GiB of free space in {there} ({free:.1f} are there)")
     if lacks:
-        raise UserError(f"m6 reproduce: this machine lacks {', '.join(lacks)}")
+        raise UserError(f"this machine lacks {', '.join(lacks)}")
 
 
 def run(commands: Sequence[str], folder: Path) -> None:
@@ -145,7 +154,8 @@ def _ran(command: str, folder: Path) -> int:
     target = Path(words[-1]) if words[-2:-1] == [">"] else None
     first = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "m6.cli"]
     with _output(target) as file:
-        ran = subprocess.run([*first, *words[1 : -2 if target else None]], cwd=ROOT, stdout=file, check=False)
+        command_line = [*first, *words[1 : -2 if target else None]]
+        ran = subprocess.run(command_line, cwd=ROOT, stdout=file, check=False, preexec_fn=ends_with_parent())
     if target and not ran.returncode:
         os.replace(_partial(target), target)
     return ran.returncode
@@ -173,8 +183,27 @@ def table(findings: Sequence[Finding]) -> str:
             rows.append((file, "", "", "", ""))
         last = file
         rows.append((f"  {expect.name}", *_wanted(expect), _shown(found), "ok" if ok else "differs"))
+    return "\n".join(columns(rows, words=True))
+
+
+def closing(findings: Sequence[Finding], smoke: bool) -> str:
+    """The last line: how many are as expected; at smoke size, where most are only there, how many those are."""
     within = sum(finding.ok for finding in findings)
-    return "\n".join([*columns(rows, words=True), f"{within} of {len(findings)} as expected"])
+    kinds = [_kind(finding.expect) for finding in findings]
+    if not smoke or within < len(findings) or set(kinds) <= {"value"}:
+        return f"{within} of {len(findings)} as expected"
+    there = " and ".join(
+        f"{count} {kind}{'s' * (count != 1)}" for kind in ("file", "number") if (count := kinds.count(kind))
+    )
+    exact = f"; {kinds.count('value')} of fixed value as expected" if "value" in kinds else ""
+    return f"ran; figures at this size are not compared: {there} there{exact}"
+
+
+def _kind(expect: Expect) -> str:
+    """What has to come out: a file, any number within bounds, or one value."""
+    if not expect.key:
+        return "file"
+    return "number" if expect.value is None and not expect.says else "value"
 
 
 def _wanted(expect: Expect) -> tuple[str, str]:

@@ -19,10 +19,11 @@ import math
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, TypeVar, overload
@@ -53,6 +54,7 @@ _PACKAGES = (
     "vector-quantize-pytorch",
 )
 _LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _locks: dict[Path, IO[str]] = {}  # open for as long as the process lives
 
 
@@ -202,6 +204,23 @@ def sync_folder(folder: Path | str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def ends_with_parent() -> Callable[[], None] | None:
+    """The `preexec_fn` of a child process that is killed when this one ends, however it ends; None where the system is
+    not Linux, which alone can."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # slow to import, and few processes start others
+
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def bind() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return bind
 
 
 def peak_rss_gib() -> float:

@@ -43,8 +43,14 @@ def versions(root: Path) -> str:
         "CHANGELOG.md": _first(root / "CHANGELOG.md", r"^## \[?([^\]\s]+)"),
         "CITATION.cff": _first(root / "CITATION.cff", r'^version: "?([^"\s]+)'),
     }
+    advice = {
+        "CHANGELOG.md": f"rename the heading to {own} with the date when you release",
+        "CITATION.cff": f"write {own} there when you release",
+    }
     return "; ".join(
-        f"{name} begins with {found!r}, the package is {own}" for name, found in told.items() if found != own
+        f"{name} begins with {found!r}, the package is {own}: {advice[name]}"
+        for name, found in told.items()
+        if found != own
     )
 
 

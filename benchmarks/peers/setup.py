@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.runners import DEFAULT_PEERS, PEERS, say
 from m6.config import UserError, nearest
+from m6.run import ends_with_parent
 
 # What it needs beside these is for image tokenizers of its own; see `benchmarks.peers.dalle`.
 DALLE = (
@@ -72,7 +73,7 @@ def make(name: str, folder: Path) -> None:
     venv.create(place, with_pip=True)
     for packages in PACKAGES[name]:
         command = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, preexec_fn=ends_with_parent())
         if done.returncode:
             shutil.rmtree(place)  # half of one would be taken for a whole one
             raise UserError(f"benchmarks: {name}: pip failed: {' '.join(done.stderr.strip().splitlines()[-1:])}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from m6.config import UserError
 from m6.corpus.clean import Cleaner, rules_exist
-from m6.corpus.config import CorpusConfig
+from m6.corpus.config import CorpusConfig, SourceConfig
 from m6.corpus.document import Document
 from m6.corpus.drop import Drop
 from m6.corpus.fetch.pictures import fetch_images
@@ -22,6 +22,16 @@ from m6.corpus.read.files import compression
 from m6.corpus.sources import Part, reader
 
 RECORDS = 1_000  # of each source
+LIMITS = {
+    "short title": "text.shortest_title",
+    "short text": "text.shortest_text",
+    "not Chinese": "text.smallest_chinese_share",
+    "small image": "images.fewest_pixels",
+    "large image": "images.most_pixels",
+    "large image file": "images.most_bytes",
+    "narrow image": "images.largest_aspect",
+}
+"""The field of a source that decides, by the reason of a drop."""
 PLACES = 10  # parts that they are taken from, spread over the source
 _AT_BYTE = re.compile(r"(?P<file>.+), byte (?P<byte>\d+)(?P<rest>.*)", re.DOTALL)
 _PIECE = 2**20  # bytes
@@ -43,7 +53,8 @@ def check(config: CorpusConfig, seed: int = 0) -> Iterator[str]:
         drops = cleaner.tally.drops.items()
         for (_, reason), count in sorted(drops, key=lambda item: -item[1]):
             where, sample = cleaner.tally.samples[name, reason][0]
-            yield f"  {count:>6,} {reason}: {' '.join(f'{_with_line(where)} {sample}'.split())}"
+            said = " ".join(f"{_with_line(where)} {sample}".split())
+            yield f"  {count:>6,} {reason}{_limit(reason, cleaner.rules)}: {said}"
         if not kept:
             empty.append(name)
     if empty:
@@ -62,6 +73,14 @@ def _look(parts: list[Part], cleaner: Cleaner, seed: int) -> int:
         texts = cleaner.texts(map(_without_addresses, items) if fetch.enabled else items)
         kept += len(cleaner.pictures(fetch_images(texts, Path(), off, cleaner.rules.images.most_bytes)))
     return kept
+
+
+def _limit(reason: str, rules: SourceConfig) -> str:
+    """The field that decides, with its value, if one alone does."""
+    if reason not in LIMITS:
+        return ""
+    section, name = LIMITS[reason].split(".")
+    return f" ({LIMITS[reason]} {getattr(getattr(rules, section), name)})"
 
 
 def _with_line(where: str) -> str:

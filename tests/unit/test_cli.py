@@ -284,6 +284,19 @@ def test_generate(trained: Path, tmp_path: Path, capsys: Said) -> None:
     assert "'seed': 3, 'beams': 5, 'length_penalty': 0.5, 'no_repeat_ngram': 3, 'choices': ['是', '不是']}" in told
 
 
+def test_an_empty_answer_is_told(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
+    words = ["--run", str(trained)]
+    assert main(["generate", "answer", *words, "--question", "什么是云？"]) == 0
+    assert capsys.readouterr().err == ""
+    for kind in ("answer", "describe"):
+        monkeypatch.setitem(sys.modules["m6.generate.answers"].__dict__, kind, lambda folder, **arguments: "")
+    assert main(["generate", "answer", *words, "--question", "什么是云？"]) == 0
+    line = "m6: the answer is empty; this run may have been trained too little\n"
+    assert capsys.readouterr() == ("\n", line)
+    assert main(["generate", "describe", *words, "--title", "晴雨伞"]) == 0
+    assert "the description is empty" in capsys.readouterr().err
+
+
 def test_questions_without_a_picture_and_products_are_asked(trained: Path, capsys: Said) -> None:
     words = ["--run", str(trained)]
     assert main(["generate", "answer", *words, "--question", "什么是云？"]) == 0

@@ -90,13 +90,14 @@ def test_a_sound_tree_passes(tree: Path, tmp_path: Path) -> None:
             release.versions,
             "CHANGELOG.md",
             "## Unreleased\n",
-            "CHANGELOG.md begins with 'Unreleased', the package is 1.2.0",
+            "CHANGELOG.md begins with 'Unreleased', the package is 1.2.0: rename the heading to 1.2.0 with the date"
+            " when you release",
         ),
         (
             release.versions,
             "CITATION.cff",
             "version: 1.1.0\n",
-            "CITATION.cff begins with '1.1.0', the package is 1.2.0",
+            "CITATION.cff begins with '1.1.0', the package is 1.2.0: write 1.2.0 there when you release",
         ),
         (release.clean, "m6/new.py", "", "1 not committed, the first: m6/new.py"),
         (release.languages, "docs/en/more/new.md", "", "in one language only: more/new.md"),
@@ -113,6 +114,14 @@ def test_what_is_wrong_with_a_tree_is_told(
 ) -> None:
     put(tree, name, text)
     assert check(tree) == line
+
+
+def test_setting_up_says_first_what_takes_so_long(tmp_path: Path) -> None:
+    words = ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", "setup"]
+    root = Path(release.__file__).parents[1]
+    lines = subprocess.run(words, cwd=root, check=True, capture_output=True, text=True).stdout.splitlines()
+    told = next(number for number, line in enumerate(lines) if line.startswith("echo ") and "minutes" in line)
+    assert told < next(number for number, line in enumerate(lines) if "pip install" in line)
 
 
 def test_the_last_line_of_a_linter_is_told(tree: Path) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from m6 import cards
-from m6.cards import Expect, Place, lookup
+from m6.cards import Expect, Finding, Place, lookup
 from m6.cli import main
 from m6.config import UserError
+from m6.reproduce import closing
 
 # Each command leaves a mark, so that what has run can be counted; the second fails until it is let through.
 CARD = r"""
@@ -69,24 +75,72 @@ def test_a_stopped_reproduction_goes_on_and_compares(tmp_path: Path, capfd: pyte
     assert len(json.loads((out / "reproduce.json").read_text())["commands"]) == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems leave the command running")
+def test_a_killed_reproduction_leaves_no_command_running(folder: Path, tmp_path: Path) -> None:
+    waiting = """commands = ["python -c 'import os, time; print(os.getpid(), flush=True); time.sleep(99)'"]\n"""
+    (folder / "tiny.toml").write_text(CARD.partition("[smoke]")[0] + f"[smoke]\n{waiting}expect = []\n")
+    script = (
+        "from pathlib import Path\nfrom m6 import cards\nfrom m6.cli import main\n"
+        f"cards.CARDS = Path({str(folder)!r})\n"
+        f"main(['reproduce', 'tiny', '--smoke', '--out', {str(tmp_path / 'out')!r}])"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = next(int(line) for line in parent.stdout if line.strip().isdecimal())
+        parent.kill()
+    until = time.monotonic() + 10
+    while alive(child) and time.monotonic() < until:
+        time.sleep(0.02)
+    left = alive(child)
+    if left:
+        os.kill(child, signal.SIGKILL)
+    assert not left
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; one that nobody has waited for does not."""
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z"
+
+
 def test_check_runs_nothing_and_says_what_differs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    assert main(["reproduce", "tiny", "--check", "--out", str(out)]) == 1
-    assert "no such file" in capfd.readouterr().out
     (out / "scores.json").write_text('{"score": 0.56}')
     assert main(["reproduce", "tiny", "--check", "--out", str(out)]) == 1
     said = capfd.readouterr().out
+    assert "no such file" in said
     assert "± 0.05" in said
     assert "0.56  differs" in said
     assert "1 of 3 as expected" in said
     assert sorted(path.name for path in out.iterdir()) == ["scores.json"]
-    assert "no folder" in refused(capfd, "tiny", "--check", "--out", str(tmp_path / "nowhere"))
+
+
+def test_check_without_a_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/reproduce").mkdir(parents=True)
+    line = "m6: runs/reproduce: nothing of it is there; run `m6 reproduce tiny` first\n"
+    assert refused(capfd, "tiny", "--check") == line
+    assert "; run `m6 reproduce tiny --smoke` first" in refused(capfd, "tiny", "--check", "--smoke")
+    assert "; run `m6 reproduce tiny --out nowhere` first" in refused(capfd, "tiny", "--check", "--out", "nowhere")
 
 
 def test_smoke_has_commands_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "tiny", "--smoke", "--out", str(tmp_path / "out")]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["little.json", "reproduce.json"]
+    assert capfd.readouterr().out.endswith("\n1 of 1 as expected\n")
+
+
+def test_smoke_says_that_figures_are_not_compared() -> None:
+    file, number, value = Expect(file="a"), Expect(file="a", key="b", at_least=0.0), Expect(file="a", key="b", value=3)
+    there = [Finding(file, True, True), Finding(number, 0.5, True), Finding(number, 3, True), Finding(value, 3, True)]
+    line = "ran; figures at this size are not compared: 1 file and 2 numbers there"
+    assert closing(there[:3], smoke=True) == line
+    assert closing(there, smoke=True) == f"{line}; 1 of fixed value as expected"
+    assert closing([*there, Finding(number, "no such key", False)], smoke=True) == "4 of 5 as expected"
+    assert closing(there, smoke=False) == "4 of 4 as expected"
 
 
 def test_alone_it_lists_the_cards(capfd: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +149,8 @@ def test_alone_it_lists_the_cards(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_mistakes_are_one_line(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean 'tiny'" in refused(capfd, "tinny")
+    assert refused(capfd, "tinny").startswith("m6: no card 'tinny', did you mean 'tiny'?")
+    assert "--smok: no such flag, did you mean '--smoke'?" in refused(capfd, "tiny", "--smok")
     assert "takes one card" in refused(capfd, "tiny", "tiny")
     assert "takes a card: tiny" in refused(capfd, "--smoke")
     assert "--outt: no such flag" in refused(capfd, "tiny", "--outt", "x")
@@ -117,7 +172,8 @@ def test_without_a_checkout_it_says_where_cards_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cards, "CARDS", tmp_path / "nowhere")
-    assert "cards come with a checkout" in refused(capfd)
+    line = "m6: no cards are here; they come with a checkout of the repository, run m6 reproduce there\n"
+    assert refused(capfd) == line
 
 
 @pytest.mark.parametrize(

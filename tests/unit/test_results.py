@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -80,6 +81,13 @@ def test_every_row_is_a_line_with_all_that_it_is_known_by(tmp_path: Path) -> Non
         "`python -m benchmarks.corpus --only beam5_vs_hf`", "0", BESIDE["hardware"], BESIDE["date"], "a \\| b",
     ]  # fmt: skip
     assert f"| {' | '.join(COLUMNS)} |" in text
+
+
+def test_what_has_no_peer_has_no_ratio(tmp_path: Path) -> None:
+    alone = row("memory_at_10x", [1.5, 1.5], "times", ratios=[1.5, 1.5])
+    line = page(read(written(tmp_path, "corpus", [alone]))).strip().splitlines()[-1]
+    assert line.startswith("| `memory_at_10x` | 1.5 | - | - | at most 1.3, missed | times |")
+    assert "| 1.5 | - | - | times | at most 1.3, missed |" in pages(tmp_path)["README.md"]
 
 
 def test_other_results_are_shown_as_they_stand() -> None:
@@ -170,6 +178,53 @@ def test_a_benchmark_that_fails_is_shown_and_the_others_go_on(
     pretended(monkeypatch, failing=["scale"])
     assert bench.main(["--only", "scale", "--again", "--into", str(tmp_path)]) == 1
     assert read(path_of(tmp_path, "scale")).rows, "a failure takes no figures away"
+
+
+def test_what_another_machine_has_measured_is_not_done_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = path_of(tmp_path, "scale")
+    abroad = [Row(**{**BESIDE, "hardware": "2 cores of a Z80, 64 GiB, Python 3.11.7"})]
+    path.write_text(json.dumps(abroad))
+    line = "benchmarks: scale: the results there are of another machine (2 cores of a Z80, 64 GiB); measuring anew\n"
+    pretended(monkeypatch, failing=["scale"])
+    assert bench.run(["scale"], tmp_path) == ["scale"]
+    assert line in capsys.readouterr().err
+    assert read(path).rows == abroad, "a failure takes no figures away"
+    ran = pretended(monkeypatch)
+    assert bench.run(["scale"], tmp_path) == []
+    assert read(path).rows == [BESIDE]
+    here = BESIDE["hardware"].partition(", Python ")[0]
+    path.write_text(json.dumps([Row(**{**BESIDE, "hardware": f"{here}, Python 2.7.18"})]))
+    path_of(tmp_path, "vqgan").write_text(json.dumps({"hardware": "2 cores of a Z80", "scores": {"loss": 1.5}}))
+    assert bench.run(["scale", "vqgan"], tmp_path) == []
+    assert ran == ["scale"], "another Python is the same machine, and other results stay as they are"
+
+
+def test_rows_without_their_peer_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretended(monkeypatch)
+    assert bench.main(["--only", "scale", "--into", str(tmp_path)]) == 0
+    assert "without their peer" not in capsys.readouterr().out
+    lone = [row("a", [1.0], "s", peer_name=name) for name in ("diffusers, VQModel", "webdataset", "webdataset")]
+    path_of(tmp_path, "vqgan").write_text(json.dumps([*lone, row("b", [1.0], "s")]))
+    assert bench.main(["--only", "scale", "vqgan", "--into", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "3 rows without their peer: diffusers, webdataset"
+    assert said[1].startswith("none of 2 benchmarks failed")
+
+
+def test_no_program_that_is_started_outlives_the_series() -> None:
+    """Each is bound to the process that starts it, so that nothing of a killed series disturbs the next."""
+    calls = [
+        (path.name, node.lineno, {word.arg for word in node.keywords})
+        for path in Path(bench.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("subprocess.run", "subprocess.Popen")
+    ]
+    assert len(calls) > 10
+    assert [f"{name}:{line}" for name, line, words in calls if "preexec_fn" not in words] == []
 
 
 def test_the_last_line_of_a_program_that_fails(capfd: pytest.CaptureFixture[str]) -> None:

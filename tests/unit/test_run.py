@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from m6.config import Config, UserError
-from m6.run import Metrics, Run, duration, peak_rss_gib, progress, read_metrics, write_atomic
+from m6.run import Metrics, Run, duration, ends_with_parent, peak_rss_gib, progress, read_metrics, write_atomic
 
 
 class Whole(Config):
@@ -95,6 +95,25 @@ def test_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> 
         holder.kill()
         holder.wait()
     Run.open(tmp_path / "run", Whole())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot")
+def test_a_bound_child_ends_with_its_parent_and_not_before() -> None:
+    done = subprocess.run(["sleep", "0.1"], preexec_fn=ends_with_parent(), check=False)
+    assert done.returncode == 0
+    script = (
+        "import os, signal, subprocess\nfrom m6.run import ends_with_parent\n"
+        "subprocess.Popen(['sleep', '99'], preexec_fn=ends_with_parent())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # `sleep` holds the pipe as long as it lives, and to read it to its end is to wait for that.
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == -9
+
+
+def test_nothing_is_bound_where_the_system_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert ends_with_parent() is None
 
 
 def test_write_atomic_replaces(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from m6.config import UserError
-from m6.corpus.check import check
-from m6.corpus.config import CorpusConfig, JsonLinesConfig, TextRules, WarcConfig
+from m6.config import Config, UserError
+from m6.corpus.check import LIMITS, check
+from m6.corpus.config import CorpusConfig, FolderConfig, ImageRules, JsonLinesConfig, TextRules, WarcConfig
 from m6.corpus.pipeline import build
 from m6.corpus.starter import poem_rows
 
@@ -40,10 +41,27 @@ def test_it_says_where_a_rule_has_dropped_and_that_nothing_would_be_fetched(tmp_
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     source = JsonLinesConfig(paths=(str(path),), text=RULES, needs_image=False)
     said = list(check(CorpusConfig(sources={"poems": source})))
-    assert f"       1 short text: {path}, line 5 短文" in said
+    assert f"       1 short text (text.shortest_text 15): {path}, line 5 短文" in said
     assert said[0].endswith("19 stay")
     said = list(check(CorpusConfig(sources={"poems": source.override({"needs_image": True})})))
     assert any(f"not fetched: fetching is off: {path}, line 10 http://example.org/钟" in line for line in said)
+
+
+def test_it_names_the_limit_that_pictures_do_not_reach(tmp_path: Path) -> None:
+    for name in ("一", "二"):
+        Image.new("RGB", (20, 20), "red").save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("一只在雪地上跑的红色的狐狸", encoding="utf-8")
+    said: list[str] = []
+    with pytest.raises(UserError, match="no record stays of folder"):
+        said.extend(check(CorpusConfig(sources={"folder": FolderConfig(path=str(tmp_path))})))
+    assert any(line.startswith("       2 small image (images.fewest_pixels 5000): ") for line in said), said
+
+
+def test_every_limit_is_a_field() -> None:
+    sections: dict[str, type[Config]] = {"text": TextRules, "images": ImageRules}
+    for field in LIMITS.values():
+        section, name = field.split(".")
+        assert name in sections[section].model_fields
 
 
 def test_a_place_in_a_compressed_file_stays_as_it_is(tmp_path: Path) -> None:
