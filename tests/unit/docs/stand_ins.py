@@ -8,6 +8,7 @@ page look for: the config of a run, what is done, a picture. So commands of a pa
 from __future__ import annotations
 
 import inspect
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -143,7 +144,12 @@ def _tasks(corpus: Path, out: Path, readable: Any = None) -> dict[str, dict[str,
 
 
 def _reproduced(commands: Any, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    """Leaves the results of every run that a card makes."""
+    for words in (shlex.split(command.format(out=folder)) for command in commands):
+        if "--out" in words:
+            out = Path(words[words.index("--out") + 1])
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "results.json").touch()
 
 
 def _written(folder: Path, **given: Any) -> str:
