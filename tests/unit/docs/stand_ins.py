@@ -143,7 +143,13 @@ def _tasks(corpus: Path, out: Path, readable: Any = None) -> dict[str, dict[str,
 
 
 def _reproduced(commands: Any, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    """Leaves what the card with these commands looks at."""
+    for card in map(m6.cards.read, m6.cards.names()):
+        for told in (card, card.smoke):
+            names = [name for expect in told.expect for name in expect.files] if told.commands == commands else []
+            for path in (folder / name for name in names):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
 
 
 def _written(folder: Path, **given: Any) -> str:
