@@ -8,7 +8,6 @@ page look for: the config of a run, what is done, a picture. So commands of a pa
 from __future__ import annotations
 
 import inspect
-import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -144,12 +143,13 @@ def _tasks(corpus: Path, out: Path, readable: Any = None) -> dict[str, dict[str,
 
 
 def _reproduced(commands: Any, folder: Path) -> None:
-    """Leaves the results of every run that a card makes."""
-    for words in (shlex.split(command.format(out=folder)) for command in commands):
-        if "--out" in words:
-            out = Path(words[words.index("--out") + 1])
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "results.json").touch()
+    """Leaves what the card with these commands looks at."""
+    for card in map(m6.cards.read, m6.cards.names()):
+        for told in (card, card.smoke):
+            names = [name for expect in told.expect for name in expect.files] if told.commands == commands else []
+            for path in (folder / name for name in names):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
 
 
 def _written(folder: Path, **given: Any) -> str:
