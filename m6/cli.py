@@ -268,7 +268,7 @@ def _evaluate(words: list[str]) -> int:
     print(text, flush=True)
     for line in failures:
         print(f"m6: {line}", file=sys.stderr, flush=True)
-    return 2 if failures else 0
+    return 1 if failures else 0
 
 
 def _serve(words: list[str]) -> int:
