@@ -21,16 +21,22 @@ KINDS: dict[str, tuple[str, Words]] = {
     "colour": ("scene.paint_colour_heldout", ("Unseen colours of known things", "已知事物未见过的颜色")),
     "count": ("scene.paint_count_heldout", ("Unseen numbers of known things", "已知事物未见过的数目")),
     "seen": ("text_to_image.right_seen", ("Single pictures seen in training", "训练时见过的单个图片")),
-    "filled": ("scene.filled_right_heldout", ("The right or lower half painted anew", "补画右半或下半")),
-    "heldout": ("", ("Things that training never showed", "训练中从未出现的事物")),
+    "filled": (
+        "scene.filled_right_heldout",
+        ("The right or lower half painted anew, the rest is the real picture", "补画右半或下半，其余是真实图片"),
+    ),
+    "heldout": ("text_to_image.round_trip_heldout", ("Things that training never showed", "训练中从未出现的事物")),
 }
 TITLE: Words = ("# Gallery", "# 画廊")
 INTRODUCTION: Words = (
     "What the run `{run}` paints, the likeliest code each time, with guidance {guidance:g}, at {size} "
-    "x {size} pixels: of each kind the first in the order of the evaluation, nothing picked by hand. ✓ and ✗ are the "
-    "verdicts of the judge, a classifier trained apart; the figures stand in [painting](painting.md#what-it-paints).",
+    "x {size} pixels: of each kind the first in the order of the evaluation, nothing picked by hand. ✓ and ✗: of "
+    "scenes, what the judge says, a classifier trained apart; of single pictures seen in training, whether the nearest "
+    "training picture is the one that was meant; of things never shown, whether the model finds its own prompt "
+    "among ten, which is a tenth by chance. The figures stand in [painting](painting.md#what-it-paints).",
     "运行 `{run}` 所画，每步取最可能的编码，引导 {guidance:g}，{size} x {size} 像素：每一类按评测的"
-    "顺序取最前面的，未经人挑选。✓ 与 ✗ 是判定器（另行训练的分类器）的判断；数字见 [绘画](painting.md#它画得怎样)。",
+    "顺序取最前面的，未经人挑选。✓ 与 ✗：场景由判定器（另行训练的分类器）判断；训练见过的"
+    "单个图片，看最近的训练图片是不是所要的那一幅；从未出现的事物，看模型能否在十个提示中认出自己的，随机为十分之一。数字见[作画](painting.md#它画得怎样)。",
 )
 SHARE: Words = ("{:.1%} of this kind are right.", "这一类中 {:.1%} 是对的。")
 FAILURES: Words = ("Further failures:", "更多失败的例子：")
