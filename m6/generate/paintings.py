@@ -81,6 +81,13 @@ class Wanted:
             raise UserError("coarse: a picture that is edited is painted at once; leave it out")
 
     @property
+    def edited(self) -> dict[str, str]:
+        """What a PNG tells of the picture that is edited: names of files, and the region."""
+        told = {"image": self.image and self.image.name, "mask": self.mask and self.mask.name}
+        told["region"] = self.region and ",".join(map(str, self.region))
+        return {name: value for name, value in told.items() if value}
+
+    @property
     def objective(self) -> str:
         """The one that the run has to have learnt."""
         return "inpainting" if self.image is not None else "coarse_to_fine" if self.coarse else "text_to_image"
@@ -103,6 +110,7 @@ def paint(folder: Path, output: Path, prompt: str, **given: Any) -> list[str]:
     _warn_of_size(engine, wanted)
     candidates = paint_candidates(engine, wanted, sampling, None if alone else output / "progress.png")
     about = {"prompt": prompt, "guidance": f"{wanted.guidance:g}", "temperature": f"{sampling.temperature:g}"}
+    about |= wanted.edited
     if alone:
         save_png(candidates[0].image, output, about | candidates[0].about)
         return [f"{output}: {prompt}"]

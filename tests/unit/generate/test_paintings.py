@@ -114,6 +114,9 @@ def test_a_region_is_painted_and_the_rest_kept(run: Path, tmp_path: Path, by: st
     touched[8:16, 16:32] = True  # cells are 8 pixels wide
     assert (painted[~touched] == pixels[~touched]).all()
     assert not (painted[touched] == pixels[touched]).all()
+    text = Image.open(tmp_path / "a.png").text  # type: ignore[attr-defined]
+    assert text["image"] == "given.png"
+    assert text[by] == ("mask.png" if by == "mask" else "18,10,12,5")
 
 
 @pytest.mark.parametrize(
