@@ -22,7 +22,7 @@ from m6.generate.text_to_image import Edit, Grid
 
 @dataclass(frozen=True)
 class Edited:
-    """The pixels [S, S', 3] of a picture, and what of it is painted."""
+    """The pixels [S, S', 3] of a picture, or of one for each prompt, [B, S, S', 3], and what of it is painted."""
 
     pixels: np.ndarray
     edit: Edit

@@ -9,6 +9,7 @@ import numpy as np
 
 from m6.corpus.config import ScenesConfig
 from m6.corpus.document import Document
+from m6.generate.editing import Edited
 from m6.generate.learnt import learnt_by
 from m6.generate.paintings import best_of
 from m6.generate.sampling import Sampling
@@ -134,11 +135,9 @@ def filled_scenes(
             continue
         region = np.broadcast_to(half if beside else half[:, None], grid)
         texts = [documents[index]["text"] for index in rows]
-        edit = Edit(engine.encode_pictures(pixels[rows]), region)
-        codes = paint_codes(engine, texts, grid, guidance=about.stage.guidance, edit=edit)
-        anew = np.kron(region, np.ones((size // grid.height, size // grid.width), bool))[..., None]
-        filled[rows] = np.where(anew, engine.decode_codes(codes), pixels[rows])
-        pasted[rows] = np.where(anew, near[rows], pixels[rows])
+        edited = Edited(pixels[rows], Edit(engine.encode_pictures(pixels[rows]), region))
+        codes = paint_codes(engine, texts, grid, guidance=about.stage.guidance, edit=edited.edit)
+        filled[rows], pasted[rows] = edited.kept(engine.decode_codes(codes)), edited.kept(near[rows])
     right = judge.right(filled, wanted)
     key = "scene.filled_right_heldout"
     shown = [
