@@ -76,7 +76,7 @@ def test_help_of_a_stage_shows_its_fields_with_the_values_of_the_recipe(capsys: 
 
 def test_unknown_verb_recipe_and_flags(capsys: Said, tmp_path: Path) -> None:
     assert "no verb 'pretain', did you mean 'pretrain'?" in mistake(["pretain"], capsys)
-    assert "takes one recipe (100b, 10b, base, large, long, mini, mini_titles, paint, paint_more," in mistake(
+    assert "takes one recipe (100b, 10b, base, large, long, mini, mini_more, mini_titles, paint," in mistake(
         ["corpus"], capsys
     )
     assert "no recipe 'smok', did you mean 'smoke'?" in mistake(["corpus", "smok"], capsys)

@@ -138,6 +138,7 @@ def test_recipes_by_name() -> None:
         "large",
         "long",
         "mini",
+        "mini_more",
         "mini_titles",
         "paint",
         "paint_more",

@@ -127,7 +127,7 @@ class ScenesConfig(SourceConfig):
     """Share of the combinations that only held-out scenes show."""
     shares: SceneShares = SceneShares()
     """How many scenes there are of a kind, beside the others."""
-    dyed: int = Field(10, ge=2, le=30)
+    dyed: int = Field(10, ge=2, le=120)
     """Things that scenes show in several hues."""
     text: TextRules = TextRules(shortest_title=1, shortest_text=1)
     """The captions are made, not found: 一个梨."""

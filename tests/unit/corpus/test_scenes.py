@@ -5,8 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from m6.config import UserError
 from m6.corpus.config import ScenesConfig, SceneShares
 from m6.corpus.sources import scenes
+from m6.corpus.starter import emoji_rows
 
 CONFIG = ScenesConfig()
 MANY = ScenesConfig(dyed=30, shares=SceneShares(pair=1, count=0, colour=1, colour_pair=1, triple=2))
@@ -49,6 +51,18 @@ def test_kinds_come_in_their_shares_and_only_some_things_are_dyed() -> None:
     }  # fmt: skip
     dyed = {thing.name for scene in planned(CONFIG, "train", 500) for thing in scene.things if thing.hue}
     assert dyed == set(list(scenes.DYEABLE.values())[:10])
+
+
+def test_no_scene_shows_a_picture_that_is_held_out() -> None:
+    split = {row["name"]: row["split"] for row in emoji_rows()}
+    assert {split[name] for name in (*scenes.THINGS, *scenes.DYEABLE)} == {"train"}
+
+
+def test_names_of_dyed_things_are_their_own() -> None:
+    assert len(set(scenes.DYEABLE.values())) == len(scenes.DYEABLE)
+    ScenesConfig(dyed=len(scenes.DYEABLE))
+    with pytest.raises(UserError, match="less than or equal"):
+        ScenesConfig(dyed=len(scenes.DYEABLE) + 1)
 
 
 def test_every_picture_that_a_scene_may_show_is_bundled_and_takes_its_hue() -> None:
