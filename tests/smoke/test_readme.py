@@ -1,4 +1,5 @@
-"""What the READMEs tell a reader to type works, word for word, and both tell the same."""
+"""What the READMEs tell a reader to type works, word for word, and both tell the same. Commands that ask a run are done
+in test_guides.py."""
 
 from __future__ import annotations
 
@@ -43,18 +44,6 @@ def test_make_knows_its_targets(words: list[str]) -> None:
 def test_the_wheel_is_the_one_of_this_version() -> None:
     wheels = re.findall(r"dist/\S+\.whl", README.read_text(encoding="utf-8"))
     assert set(wheels) == {f"dist/open_m6-{__version__}-py3-none-any.whl"}
-
-
-def test_the_trained_run_answers_as_told(run: Path, tmp_path: Path) -> None:
-    asked = [words for words in commands(README, "m6") if words[1] == "generate"]
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "quickstart").symlink_to(run)
-    for words in asked:
-        done = subprocess.run([*M6, *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.endswith("\n")  # a model of twelve steps may have nothing to say
-    assert Image.open(tmp_path / "scene.png").size == (64, 64)
-    assert {words[2] for words in asked} == {"paint", "caption", "answer", "poem"}
 
 
 def test_the_recipe_for_own_data_reads_a_folder(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def match(about: Evaluation) -> tuple[Scores, Examples]:
     ]
     for key, yes_no, source, split, attributes in [*GROUPS, *own]:
         documents = about.some(source, split, **attributes)
-        if len(documents) < 2:
+        if len({called(document) for document in documents}) < 2:
             continue
         pixels = pixels_of(documents)
         wrong = [unfitting(document, documents, rng) for document in documents]
@@ -104,12 +104,17 @@ def says_yes(engine: Engine, pictures: Sequence[Segment], texts: Sequence[Text])
     return [answer == YES for answer in engine.write_texts(asked, 2)]
 
 
+def called(document: Document) -> str:
+    """What is told of a picture: two with one title fit each other's text. Pictures of a user may have a text alone."""
+    return document["title"] or document["text"]
+
+
 def unfitting(document: Document, documents: Sequence[Document], rng: np.random.Generator) -> str:
     """A text that does not fit: a known false one, else that of another document, if it can be of the same category."""
     false = document["attributes"].get("unfitting", "")
     if false:
         return str(rng.choice(false.split("\n")))
-    others = [d for d in documents if d["title"] != document["title"]]
+    others = [d for d in documents if called(d) != called(document)]
     category = document["attributes"].get("category")
     alike = [d for d in others if d["attributes"].get("category") == category]
     pool = alike or others

@@ -1,9 +1,7 @@
 """Every block of code in the docs is one that works: commands are parsed by what they call, Python is compiled and what
 it imports is there, JSON is read. Nothing is passed over: a command without a check is an error.
 
-What a page shows is done for real elsewhere: the READMEs in tests/smoke/test_readme.py, the server's page in
-tests/smoke/test_serve.py, the page of Hugging Face in tests/unit/interop, sources and data of tasks in
-tests/unit/corpus and tests/unit/tasks.
+What a page shows is done for real, in small, in tests/smoke/test_guides.py, which names the tests that do the rest.
 """
 
 from __future__ import annotations

@@ -173,6 +173,12 @@ def test_a_text_that_does_not_fit_is_the_known_one_or_of_the_same_category() -> 
     assert {matches.unfitting(scene, [scene], rng) for _ in range(20)} == {"两个梨", "一个桃"}
 
 
+def test_pictures_without_titles_are_told_apart_by_their_texts() -> None:
+    photos = [make_document("folder", text) for text in ("橘猫", "橘猫", "银杏")]
+    rng = np.random.default_rng(0)
+    assert [matches.unfitting(photo, photos, rng) for photo in photos] == ["银杏", "银杏", "橘猫"]
+
+
 def test_poems_of_several_forms_are_written_each_in_its_own(run: Run) -> None:
     about = Evaluation(run.folder, EvaluateStage(num_poems=4), 0)
     poems = [d for d in rows() if d["source"] == "poems"]
