@@ -1,5 +1,5 @@
 # make quickstart   sets up .venv, then runs everything in small: runs/quickstart/report.html; with FROM=mini it begins
-#                   with the model of the package, and trains a quarter of the updates
+#                   with the model of the package, and trains a fifth of the updates
 # make setup        makes .venv with all that is needed, as the others do first; minutes on a first run
 # make test         sets up .venv, then runs the tests
 # make lint         style, format and types
@@ -27,7 +27,7 @@ READY := $(VENV)/.ready
 quickstart: $(READY)
 	$(BIN)/m6 quickstart $(if $(FROM),--from $(FROM))
 
-# Tests share the cores: one worker a core, one thread a worker (see tests/conftest.py).
+# Tests share the cores: one thread a worker, and a worker more than there are cores (see tests/conftest.py).
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -q
 

@@ -49,8 +49,8 @@ VIEW = ("tokenizer", "vqgan", "pretrain")
 TRAINED = ("vqgan", "pretrain")
 FLAGS: Flags = {
     "--full": {
-        "type": Path, "default": Path("runs/mini-titles"), "metavar": "RUN",
-        "help": "what mini was packed from (runs/mini-titles)",
+        "type": Path, "default": Path("runs/mini-more"), "metavar": "RUN",
+        "help": "what mini was packed from (runs/mini-more)",
     },
     "--quickstart": {
         "type": Path, "default": Path("runs/quickstart"), "metavar": "RUN",

@@ -3,11 +3,12 @@
 Painted by mini, the likeliest code each time, right or wrong, nothing picked by hand: `images/mini-paintings.png`,
 held-out combinations, numbers and hues of the corpus of a run, the first of each kind in its order;
 `images/mini-names.png`, things from their names alone, evenly out of those it was trained on. And
-`images/mini-curve.svg`, the loss of paintings over its two trainings. Prints the prompts.
+`images/mini-curve.svg`, the loss of paintings over its trainings, one after the other. Prints the prompts.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -24,6 +25,8 @@ from m6.shipped import DEFAULT, SHIPPED
 ROWS = {"pair": 8, "count": 4, "colour": 4}
 """What is new in a scene, and how many are shown."""
 NAMES, ENLARGED, FIGURE = 24, 2, "loss/text_to_image"
+BEFORE, LAST = ("mini", "mini_titles"), "mini_more"
+"""Recipes of its trainings, in their order."""
 
 
 def documents(run: Path, source: str) -> list[Document]:
@@ -37,6 +40,17 @@ def names(run: Path) -> list[str]:
     things = [row for row in documents(run, "emoji") if row["attributes"]["category"] in quickstart.THINGS]
     known = [row["title"] for row in things if row["split"] == "train"]
     return known[:: len(known) // NAMES][:NAMES]
+
+
+def trainings(shipped: Path) -> dict[str, list[list[dict[str, Any]]]]:
+    """The logs of its trainings by their recipes, with updates counted from the beginning of the first."""
+    logs = [shipped / "before" / name / "pretrain.jsonl" for name in BEFORE]
+    found: dict[str, list[list[dict[str, Any]]]] = {}
+    done = 0
+    for name, log in zip((*BEFORE, LAST), (*logs, shipped / "pretrain" / "metrics.jsonl"), strict=True):
+        rows = [row | {"step": done + row["step"]} for row in read_metrics(log)]
+        found[name], done = [rows], rows[-1]["step"]
+    return found
 
 
 def main(run: Path, docs: Path) -> None:
@@ -54,11 +68,7 @@ def main(run: Path, docs: Path) -> None:
         large = paint_pictures(engine, prompts).repeat(ENLARGED, 1).repeat(ENLARGED, 2)
         sheet([Image.fromarray(one) for one in large]).save(folder / f"mini-{name}.png", optimize=True)
         print("、".join(prompts))
-    first = read_metrics(SHIPPED[DEFAULT] / "first" / "pretrain.jsonl")
-    then = read_metrics(SHIPPED[DEFAULT] / "pretrain" / "metrics.jsonl")
-    later = [row | {"step": first[-1]["step"] + row["step"]} for row in then]
-    curve = curve_svg({"mini": [first], "mini_titles": [later]}, FIGURE)
-    (folder / "mini-curve.svg").write_text(curve, encoding="utf-8")
+    (folder / "mini-curve.svg").write_text(curve_svg(trainings(SHIPPED[DEFAULT]), FIGURE), encoding="utf-8")
 
 
 if __name__ == "__main__":

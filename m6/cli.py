@@ -239,7 +239,7 @@ def _stage_help(verb: str, words: Sequence[str]) -> str:
         f"m6 {verb} {usage} [--out DIR] [--section.field value ...]: {summary}.\n\n"
         "RECIPE is a name, the path of a .py file with a function recipe(), or a run folder, which needs no flags.\n"
         f"  --out DIR  the run folder, here {folder}\n"
-        "  --from RUN begin with the tokenizers and weights of a trained run, or mini, in a quarter of the updates\n\n"
+        "  --from RUN begin with the tokenizers and weights of a trained run, or mini, in a fifth of the updates\n\n"
         f"Flags, with their values in the recipe {name}; a list is given as JSON, '[1, 2]':\n"
         f"{flags.describe(recipe, sections)}\n\n{others}"
     )

@@ -31,9 +31,7 @@ def run(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> int:
     if read_done(folder, "pretrain") is None:
         check_recipe(recipe, folder)
     if read_done(folder, "corpus") is None and not recipe.pretrain.start_from and _fits_mini(recipe):
-        print(
-            "with --from mini it begins with the model of the package, and trains a quarter of the updates", flush=True
-        )
+        print("with --from mini it begins with the model of the package, and trains a fifth of the updates", flush=True)
     for position, name in enumerate(STAGES, start=1):
         print(f"[{position}/{len(STAGES)}] {name}: {STAGES[name].summary}", flush=True)
         code = _run_child(name, arguments)

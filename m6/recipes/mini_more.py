@@ -17,8 +17,8 @@ KEPT = 0.5
 SHARES = SceneShares(pair=0.25, count=0.2, colour=0.3, colour_pair=0.25)
 
 
-def recipe(num_steps: int = 16_000) -> Recipe:
-    """The whole run; with --from it takes a quarter of the updates."""
+def recipe(num_steps: int = 20_000) -> Recipe:
+    """The whole run; with --from it takes a fifth of the updates."""
     things = quickstart.THINGS
     mixture = (
         Entry(source="scenes", samples=6, objectives=tasks.LOOKING),

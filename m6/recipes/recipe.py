@@ -70,7 +70,7 @@ class Recipe(Config):
         return self
 
 
-BEGUN_SHARE = 0.25
+BEGUN_SHARE = 0.2
 """Of the updates of a recipe, which are enough for one that begins with a trained run."""
 BEGUN_RATES = ((0.0, 0.0), (0.1, 0.5), (1.0, 0.02))
 """Schedule of the rates: what is learnt already is not to be shaken."""
@@ -97,8 +97,9 @@ def begun(recipe: Recipe, name: str) -> Recipe:
     """The recipe, beginning where a trained run stands instead of at chance: what `--from RUN` makes of it.
 
     Vocabulary, image tokenizer and the model's shape are those of the run, for its weights mean something with these
-    alone; corpus and objectives are those of the recipe. What the run has learnt needs no first steps of its own: all
-    lines of the mixture join at once. UserError if it is no run folder, or has pictures of another size.
+    alone; corpus and objectives are those of the recipe. Only pictures of a source that both have lie in their squares
+    as the run has learnt them, or all of their codes would be new. What it has learnt needs no first steps of its own:
+    all lines of the mixture join at once. UserError if it is no run folder, or has pictures of another size.
     """
     config, run = run_folder(name) / "config.json", lasting(name)
     if not config.is_file():
@@ -109,8 +110,15 @@ def begun(recipe: Recipe, name: str) -> Recipe:
         raise UserError(f"--from: {run} has pictures of {sides[0]} pixels, this recipe of {sides[1]}; take one of both")
     pretrain = recipe.pretrain
     every = pretrain.loop.log_every
+    laid = {
+        f"corpus.sources.{name}.images.{field}": getattr(source.images, field)
+        for name, source in theirs.corpus.sources.items()
+        for field in ("crop", "margin")
+        if name in recipe.corpus.sources
+    }
     return recipe.override(
         {
+            **laid,
             "tokenizer.start_from": run,
             "vqgan.model": theirs.vqgan.model,
             "vqgan.start_from": run,

@@ -61,14 +61,16 @@ def test_it_is_whole_and_small() -> None:
 
 
 def test_it_is_of_its_recipes_and_names_no_machine(tmp_path: Path) -> None:
-    from m6.recipes import mini, mini_titles
+    from m6.recipes import mini, mini_more, mini_titles
 
-    first = tmp_path / "first"
-    first.mkdir()
-    shutil.copy(MINI / "first" / "config.json", first)
-    assert Recipe.read(first / "config.json") == mini.recipe()
     alone = {f"{section}.start_from": "" for section in ("tokenizer", "vqgan", "pretrain")} | {"vqgan.frozen": False}
-    assert Recipe.read(MINI / "config.json") == begun(mini_titles.recipe(), str(first)).override(alone)
+    first, titles, more = MINI / "before" / "mini", MINI / "before" / "mini_titles", MINI
+    assert Recipe.read(first / "config.json") == mini.recipe()
+    for before, recipe, run in ((first, mini_titles.recipe(), titles), (titles, mini_more.recipe(), more)):
+        begins = tmp_path / run.name  # its name means a run; one of the package is told by its name alone
+        begins.mkdir()
+        shutil.copy(before / "config.json", begins)
+        assert Recipe.read(run / "config.json") == begun(recipe, str(begins)).override(alone)
     for path in MINI.rglob("*.json*"):
         assert "/work/" not in path.read_text()
         assert "/home/" not in path.read_text()
@@ -78,6 +80,15 @@ def test_a_run_that_begins_with_it_does_not_keep_where_it_lies() -> None:
     recipe = begun(quickstart.recipe(), "mini")
     assert recipe.pretrain.start_from == recipe.tokenizer.start_from == recipe.vqgan.start_from == "mini"
     assert recipe.model == Recipe.read(MINI / "config.json").model
+
+
+def test_pictures_of_a_run_that_begins_with_it_lie_as_it_has_learnt_them() -> None:
+    theirs, recipe = Recipe.read(MINI / "config.json"), quickstart.recipe()
+    ours = begun(recipe, "mini")
+    margins = [each.corpus.sources["emoji"].images.margin for each in (theirs, ours, recipe)]
+    assert margins == [6, 6, 3]
+    assert ours.corpus.sources["scenes"].images == recipe.corpus.sources["scenes"].images
+    assert ours.corpus.sources["emoji"].override({"images.margin": 3}) == recipe.corpus.sources["emoji"]
 
 
 def test_finetuning_begins_with_it(tmp_path: Path) -> None:
