@@ -48,7 +48,8 @@ def run(names: Sequence[str], folder: Path, *, again: bool = False, small: bool 
             say(anew if other else f"measuring {name}")
             benchmark = smoke(name, folder) if small else SERIES[name]
             try:
-                write_json(path, measured(name, benchmark, folder))
+                rows = measured(name, benchmark, folder)
+                write_json(path, rows if small else [*rows, *others(there.rows if there else (), rows)])
             except UserError as error:
                 failed.append(name)
                 say(f"{name} failed: {error}")
@@ -62,6 +63,12 @@ def elsewhere(rows: Sequence[Row]) -> str:
     """The machine that some of these rows were measured on, if it is another one."""
     here = machine(hardware())
     return next((found for row in rows if (found := machine(row["hardware"])) != here), "")
+
+
+def others(before: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Of the rows of before, those of this machine that are not made anew: a key may take a run of its own."""
+    made, here = {row["key"] for row in rows}, machine(hardware())
+    return [row for row in before if row["key"] not in made and machine(row["hardware"]) == here]
 
 
 def lacking(rows: Sequence[Row]) -> str:
@@ -133,7 +140,11 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     with tempfile.TemporaryDirectory() as thrown_away:
         folder = given.into or (Path(thrown_away) if given.smoke else RESULTS)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            print(f"--into {folder}: no folder can be made there: {error.strerror}", file=sys.stderr)
+            return 2
         if given.pages:
             write_pages(folder)
             return 0

@@ -35,7 +35,7 @@ m6 reproduce [CARD] [--smoke] [--check] [--out DIR]: a table or a picture of the
 Alone, the cards that there are. With one, its commands run one after the other, then each expected figure stands beside
 the one that was found. What was stopped goes on when the command is given again.
   --out DIR  where everything stands ({FOLDER}, or {SMOKE_FOLDER}); cards share what they have in common
-  --smoke    the same in seconds, at a size at which figures mean little: does it work?
+  --smoke    the same in seconds to some minutes, at a size at which figures mean little: does it work?
   --check    compare what is there, run nothing
 
 Exit codes: 0 all figures are within their tolerances, 1 some are not or a command failed, 2 no such card, or a machine
@@ -123,7 +123,10 @@ def check_machine(card: Card, folder: Path) -> None:
 
 def run(commands: Sequence[str], folder: Path) -> None:
     """Runs those that have not ended yet. EndedError with the first that fails."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: no folder can be made there: {error.strerror}") from None
     for number, command in enumerate(commands, start=1):
         place = f"[{number}/{len(commands)}] {command.replace('{out}', str(folder))}"
         if command in finished(folder):

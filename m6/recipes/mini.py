@@ -5,7 +5,7 @@
 It reads pictures, answers, writes poems and paints, at 64 pixels. It learns from sources of the starter corpus whose
 licences ask for no more than to be named, none that asks for its own terms on what is made of it; and from 40,000
 scenes made of bundled pictures, so that it learns what pictures are made of instead of keeping them. `mini_titles` goes
-on from it.
+on from it, and `mini_more` from that.
 """
 
 from m6.corpus.config import CorpusConfig, ScenesConfig, SceneShares

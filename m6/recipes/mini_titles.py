@@ -1,9 +1,9 @@
 """What follows `mini`: the same model learns prompts as people type them, "猫" and not "猫。宠物、小猫".
 
     m6 quickstart mini_titles --from runs/mini --out runs/mini-titles
-    m6 export runs/mini-titles --out m6-mini-zh --form packed
 
 Most paintings are of single things, most of these from their title alone; a little of all else keeps what was learnt.
+`mini_more` goes on from it.
 """
 
 from m6.data.config import Entry

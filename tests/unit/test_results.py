@@ -201,6 +201,15 @@ def test_what_another_machine_has_measured_is_not_done_here(
     assert ran == ["scale"], "another Python is the same machine, and other results stay as they are"
 
 
+def test_rows_that_a_series_does_not_make_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a key that takes a run of its own, unless they are of another machine."""
+    alone, abroad = COST, Row(**{**COST, "key": "elsewhere", "hardware": "2 cores of a Z80, 64 GiB, Python 3.11.7"})
+    path_of(tmp_path, "scale").write_text(json.dumps([Row(**{**BESIDE, "ours": 1.0}), alone, abroad]))
+    pretended(monkeypatch)
+    assert bench.run(["scale"], tmp_path, again=True) == []
+    assert read(path_of(tmp_path, "scale")).rows == [BESIDE, alone]
+
+
 def test_rows_without_their_peer_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,6 +289,12 @@ def test_the_series_in_small_makes_no_environments(tmp_path: Path) -> None:
         assert not small.peers
         assert all(flags[0] == "--smoke" for flags in small.calls)
     assert all(str(tmp_path) in str(one.done) for one in smoke("dalle", tmp_path).before)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert bench.main(["--pages", "--into", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_an_unknown_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
