@@ -27,7 +27,7 @@ READY := $(VENV)/.ready
 quickstart: $(READY)
 	$(BIN)/m6 quickstart $(if $(FROM),--from $(FROM))
 
-# Tests share the cores: one thread a worker, and a worker more than there are cores (see tests/conftest.py).
+# Tests share the cores: one worker a core, one thread a worker (see tests/conftest.py).
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -q
 

@@ -13,12 +13,6 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: the tests of several processes wait for half of their time."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 _connect = socket.socket.connect
 _connect_ex = socket.socket.connect_ex
 
