@@ -1,7 +1,7 @@
 """Every block of code in the docs is one that works: commands are parsed by what they call, Python is compiled and what
 it imports is there, JSON is read. Nothing is passed over: a command without a check is an error.
 
-What a page shows is done for real, in small, in tests/smoke/test_guides.py, which names the tests that do the rest.
+Commands of m6 are done for real, in small, in tests/smoke/test_guides.py, or in the tests that it names.
 """
 
 from __future__ import annotations
