@@ -1,7 +1,7 @@
 """What the guides tell a reader to type for m6 is done, one command of a page after the other, in small.
 
 Commands are real, and so is the run that they are about: `able`, trained for a few steps on all that pages ask of a
-run, stands for every run that a page takes for granted. `shortened` says what is smaller than on the page, other recipes
+run, stands for every run that a page takes for granted. `shortened` says what is smaller than on the page, recipes
 included; that a command ends well is asserted, not what it says. Pages in `ELSEWHERE` have a test that does the like,
 words in `BEYOND` a reason. Commands of other programs are read, not done: tests/unit/docs/test_commands.py.
 """
