@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -27,10 +28,12 @@ from benchmarks.layout import RESULTS, path_of, read
 from benchmarks.page import write_pages
 from benchmarks.peers.setup import make_all
 from benchmarks.rows import Row, hardware, machine, today, write_json
-from benchmarks.runners import DEFAULT_PEERS, PEERS, say
+from benchmarks.runners import DEFAULT_PEERS, DOES_NOT_RUN, PEERS, say
 from benchmarks.series import SERIES, Benchmark, smoke
 from m6.config import UserError
 from m6.run import ends_with_parent, write_atomic
+
+_BROKEN = re.compile(rf"benchmarks: (\S+) {DOES_NOT_RUN} .*")
 
 
 def run(names: Sequence[str], folder: Path, *, again: bool = False, small: bool = False) -> list[str]:
@@ -87,7 +90,7 @@ def measured(name: str, benchmark: Benchmark, folder: Path) -> list[Row]:
     rows: list[Row] = []
     for number, flags in enumerate(benchmark.calls):
         out = folder.absolute() / f".{name}.{number}.tmp"
-        _call([sys.executable, "-m", f"benchmarks.{name}", *flags, "--json", str(out)])
+        broken |= _call([sys.executable, "-m", f"benchmarks.{name}", *flags, "--json", str(out)])
         rows += json.loads(out.read_text(encoding="utf-8"))
         out.unlink()
     return [explained(one, broken) for one in rows]
@@ -99,18 +102,21 @@ def explained(row: Row, broken: Mapping[str, str]) -> Row:
     return Row(**{**row, "note": f"{row['note']}; {why}"}) if why and row["peer"] is None else row
 
 
-def _call(words: Sequence[str]) -> None:
-    """Run a command, whose output is seen. UserError with its last line if it fails."""
+def _call(words: Sequence[str]) -> dict[str, str]:
+    """Run a command, whose output is seen; why peers did not run. UserError with its last line if it fails."""
     process = subprocess.Popen(
         words, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=ends_with_parent()
     )
     assert process.stderr is not None
-    last = ""
+    last, broken = "", {}
     for line in process.stderr:
         sys.stderr.write(line)
         last = line.strip() or last
+        if told := _BROKEN.match(line):
+            broken[told[1]] = told[0].strip().removeprefix("benchmarks: ")
     if process.wait():
         raise UserError(f"{shlex.join(words[1:])} ended with {process.returncode}: {last}")
+    return broken
 
 
 def _write_failure(path: Path, name: str, line: str) -> None:

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 
 from benchmarks.command import check
 from benchmarks.curve import curve_svg
+from benchmarks.rows import call_of, hardware, today
 from benchmarks.runners import say
 from m6.config import UserError, nearest
 from m6.corpus.config import CorpusConfig
@@ -230,6 +231,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = parser.parse_args(words)
     try:
         check(given)
+        given.command = call_of("ablations", words)
         return report(given)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -260,7 +262,9 @@ def report(given: argparse.Namespace) -> int:
             write_atomic(given.curve, curve_svg({name: rows[name] for name in ("dense", "experts")}, "heldout/loss"))
     if given.json:
         curves = {name: [looks(one) for one in runs] for name, runs in rows.items()}
-        write_atomic(given.json, json.dumps({"steps": given.steps, "scores": found, "curves": curves}, indent=1) + "\n")
+        about = {"command": given.command, "seed": list(range(given.seeds)), "hardware": hardware(), "date": today()}
+        about |= {"steps": given.steps}
+        write_atomic(given.json, json.dumps(about | {"scores": found, "curves": curves}, indent=1) + "\n")
     return 0
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks import texts
 from benchmarks.peers.serve import read_texts, serve
 from benchmarks.rows import Row, row
-from benchmarks.runners import Run, Runner, named, paired, peer_python
+from benchmarks.runners import Run, named, paired, peer_python, started
 from m6.corpus.config import TextRules
 from m6.corpus.document import make_document
 from m6.corpus.extract.webpage import main_text
@@ -46,11 +46,8 @@ def measure(runs: int = 5, smoke: bool = False) -> list[Row]:
             for peer, name in PEERS.items():
                 if python := peer_python(name):
                     commands[peer] = [str(python), str(Path(__file__).parent / "peers" / f"{peer}_clean.py")]
-            runners = {
-                peer: stack.enter_context(Runner([*command, str(path), form], sensitive))
-                for peer, command in commands.items()
-            }
-            found = paired(runners, runs)
+            given = {peer: [*words, str(path), form] for peer, words in commands.items()}
+            found = paired(started(stack, given, sensitive), runs)
         rows += [_row(f"{kind}_vs_{peer}", found["ours"], found.get(peer), name, size) for peer, name in PEERS.items()]
         print(_walls(kind, found, size), file=sys.stderr)
     return rows

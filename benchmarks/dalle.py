@@ -32,7 +32,7 @@ import torch
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.dalle_data import Court, Material, material
 from benchmarks.rows import Row, row
-from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, Runner, paired, peer_python, say
+from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, or_left_out, paired, peer_python, say, started
 from m6.config import UserError
 from m6.run import ends_with_parent
 
@@ -79,7 +79,8 @@ def _learnt(
     for who, words in programs.items():
         say(f"training {who}, {seconds:.0f} s of CPU{', three times' * (who == 'peer')}")
         out = Path(words[-1]).with_name(f"{who}.npz") if "paint_right_vs_dalle" in keys else None
-        told[who] = _trained([*words, "learn", str(seconds)], out)
+        with or_left_out(who, words):
+            told[who] = _trained([*words, "learn", str(seconds)], out)
     sizes = ", ".join(f"{who} {one['parameters']:,} parameters, {one['steps']} updates" for who, one in told.items())
     note = f"{seconds:.0f} s of CPU each, {len(found.data['train_texts']):,} scenes; {sizes}"
     if "peer" in told:
@@ -136,8 +137,8 @@ def _speed(key: str, given: argparse.Namespace, programs: dict[str, list[str]]) 
     what, unit = SPEED[key]
     say(f"measuring {key}")
     with contextlib.ExitStack() as stack:
-        started = {who: stack.enter_context(Runner([*words, what])) for who, words in programs.items()}
-        found = paired(started, 1 if given.smoke else given.runs)
+        running = started(stack, {who: [*words, what] for who, words in programs.items()})
+        found = paired(running, 1 if given.smoke else given.runs)
     rates = {who: [one.kept / one.user for one in runs] for who, runs in found.items()}
     return _row(key, given, unit, rates, "one thread, 16 pictures at once, by user CPU")
 

@@ -27,7 +27,7 @@ from benchmarks.captions import write
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.mixed import write_corpus
 from benchmarks.rows import Row, row
-from benchmarks.runners import Run, Runner, named, paired, say
+from benchmarks.runners import Run, named, paired, say, started
 from m6.config import UserError
 from m6.corpus.document import Document, from_row
 from m6.data.config import DataConfig
@@ -101,9 +101,9 @@ def _row(key: str, folder: Path, count: int, runs: int) -> Row:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     with contextlib.ExitStack() as stack:
         threads = {"OMP_NUM_THREADS": str(cores)}
-        found = paired({who: stack.enter_context(Runner(words, threads)) for who, words in commands.items()}, runs)
+        found = paired(started(stack, commands, threads), runs)
         said = [f"{count:,} captions, {cores} threads"]
-        if "hf" in commands:
+        if "hf" in found:
             ours, theirs = (torch.load(told[who]) for who in ("ours", "hf"))
             same = sum(own == other for own, other in zip(ours["captions"], theirs["captions"], strict=True))
             said.append(f"{same:,} the same; the peer's best: {theirs['at_once']} at once")

@@ -32,7 +32,7 @@ from PIL import Image
 from benchmarks.command import RUNS, command
 from benchmarks.peers.serve import serve
 from benchmarks.rows import Row, row
-from benchmarks.runners import PEERS, Runner, named, paired, peer_python, say
+from benchmarks.runners import PEERS, named, paired, peer_python, say, started
 from m6.config import UserError
 from m6.corpus.config import ImageFormat, ImageRules
 from m6.corpus.images.prepare import Picture, prepare
@@ -62,11 +62,10 @@ def measure(runs: int = 5, smoke: bool = False) -> list[Row]:
         commands = {"ours": [sys.executable, "-m", "benchmarks.images", "--serve"]}
         if python := peer_python(PEER):
             commands[PEER] = [str(python), str(Path(__file__).parent / "peers" / "img2dataset_images.py")]
-        runners = {}
-        for name, command in commands.items():
+        for name, words in commands.items():
             (folder / name).mkdir()
-            runners[name] = stack.enter_context(Runner([*command, str(listed), str(folder / name)]))
-        found = paired(runners, runs)
+            words += [str(listed), str(folder / name)]
+        found = paired(started(stack, commands), runs)
     clock = (f"{name} {len(paths) / statistics.median(run.wall for run in some):.1f}" for name, some in found.items())
     say(f"images/s by the clock: {', '.join(clock)}")
     rates = {name: [len(paths) / run.user for run in some] for name, some in found.items()}

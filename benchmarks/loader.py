@@ -25,7 +25,7 @@ from pathlib import Path
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.loader_data import SIDE, write_samples
 from benchmarks.rows import Row, row
-from benchmarks.runners import ROOT, Run, Runner, named, paired, peer_python, say
+from benchmarks.runners import ROOT, Run, named, paired, peer_python, say, started
 
 PEERS = {"vs_webdataset": "webdataset", "vs_hf_datasets": "hf-datasets"}
 """By key."""
@@ -65,8 +65,7 @@ def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False, side: i
 
 def _measured(programs: dict[str, list[str]], given: list[str], runs: int) -> dict[str, list[Run]]:
     with contextlib.ExitStack() as stack:
-        started = {who: stack.enter_context(Runner([*words, *given])) for who, words in programs.items()}
-        return paired(started, runs)
+        return paired(started(stack, {who: [*words, *given] for who, words in programs.items()}), runs)
 
 
 def _speed(key: str, found: dict[str, list[Run]], workers: int, side: int) -> Row:

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.rows import Row, row
-from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, named, peer_python
+from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, named, or_left_out, peer_python
 from benchmarks.texts import documents
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, EngineConfig, PoemsConfig
@@ -150,9 +150,11 @@ def speed(texts: Sequence[str], runs: int) -> list[Row]:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         for run in range(runs):
             for name in list(commands)[:: -1 if run % 2 else 1]:
-                result = run_alone(commands[name], path, Path(folder) / f"{name}-{run}")
-                rates[name].append(size / result["seconds"])
-                kept[name] = result["kept"]
+                with or_left_out(name, commands[name]):
+                    result = run_alone(commands[name], path, Path(folder) / f"{name}-{run}")
+                    rates[name].append(size / result["seconds"])
+                    kept[name] = result["kept"]
+            commands = {name: words for name, words in commands.items() if name in kept}
     note = f"{len(texts):,} texts, {size:.1f} MB, CPU; kept: {', '.join(f'{name} {n:,}' for name, n in kept.items())}"
     rows = [row("minhash_mb_per_s_per_core", rates["ours"], UNIT, note=note)]
     for peer, name in PEERS.items():

@@ -10,7 +10,9 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import statistics
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -75,6 +77,11 @@ def row(
         note=note,
         points=[[_rounded(value) for value in point] for point in points],
     )
+
+
+def call_of(module: str, words: Sequence[str] | None) -> str:
+    """A call of a benchmark as it is typed; without words the one of this process."""
+    return shlex.join(["python", "-m", f"benchmarks.{module}", *(sys.argv[1:] if words is None else words)])
 
 
 def today() -> str:

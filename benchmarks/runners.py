@@ -6,12 +6,14 @@ program is a process of its own with one thread; while one works, the others wai
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 PEERS = "M6_PEERS"
 DEFAULT_PEERS = "runs/peers"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+DOES_NOT_RUN = "does not run:"
+"""In the line about a peer that is installed and fails."""
 NO_NETWORK = {"HF_HUB_OFFLINE": "1"}
 DISTRIBUTIONS = {"data-juicer": "py-data-juicer", "hf-datasets": "datasets"}
 """Packages of another name than their peer."""
@@ -81,6 +85,31 @@ class Runner:
             raise UserError(f"benchmarks: {self._name} ended: {' '.join(last) or self._process.returncode}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+@contextlib.contextmanager
+def or_left_out(who: str, words: Sequence[str]) -> Iterator[None]:
+    """For what a program does: a peer that fails is told in a line, and the others go on without it. Ours has to
+    work."""
+    try:
+        yield
+    except UserError as error:
+        if who.startswith("ours"):
+            raise
+        place = Path(words[0]).parents[1]
+        told = place.name if place.parent == Path(os.environ.get(PEERS, DEFAULT_PEERS)).absolute() else who
+        say(f"{told} {DOES_NOT_RUN} {re.split(' (?:ended|failed): ', str(error), maxsplit=1)[-1]}")
+
+
+def started(
+    stack: contextlib.ExitStack, commands: Mapping[str, Sequence[str]], environment: dict[str, str] | None = None
+) -> dict[str, Runner]:
+    """These programs, warm, until the stack is closed; of the peers those that run. UserError if ours does not."""
+    running = {}
+    for who, words in commands.items():
+        with or_left_out(who, words):
+            running[who] = stack.enter_context(Runner(words, environment))
+    return running
 
 
 def paired(runners: dict[str, Runner], runs: int) -> dict[str, list[Run]]:

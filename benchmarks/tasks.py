@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.command import check, chosen
-from benchmarks.rows import hardware
+from benchmarks.rows import call_of, hardware, today
 from benchmarks.runners import ROOT, peer_python, say
 from benchmarks.task_data import kind_of, scores, write
 from benchmarks.task_keys import digest_of, examples_key, weights_key
@@ -250,7 +250,8 @@ class Course:
             row: Row = {"task": self.task, "system": name, "score": score, "seed": self.seed, **value}
             if name != "m6" and score in ours.scores:
                 row["better"] = difference(ours.scores[score], system.scores[score], self.seed)
-            yield row | given | cost | {"hardware": hardware(), "asked": self.asked}
+            about = {"command": self.given.command, "hardware": hardware(), "date": today()}
+            yield row | given | cost | about | {"asked": self.asked}
 
 
 def seconds_of(out: Path) -> float:
@@ -316,6 +317,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--smoke", action="store_true", help="does it work? figures mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="rows; those that stand in it are not measured again")
     given = parser.parse_args(words)
+    given.command = call_of("tasks", words)
     if given.smoke:
         given.minutes, given.examples = SMOKE_MINUTES, 8
     try:

@@ -31,7 +31,7 @@ from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.paint import PROMPT, VOCABULARY, engine, model, read, write
 from benchmarks.picture_codes import SIDE, Pictures, encoded, pictures
 from benchmarks.rows import Row, row
-from benchmarks.runners import Runner, named, paired, say
+from benchmarks.runners import named, paired, say, started
 from m6.data.packing import pack
 from m6.data.sample import Branch, Codes, Sample, Text
 from m6.generate.prefill import Prefill
@@ -208,7 +208,7 @@ def _guided(key: str, runs: int, smoke: bool) -> Row:
         else:
             say("transformers is missing: pip install 'open-m6[vision]'")
         threads = {"OMP_NUM_THREADS": str(_cores())}
-        found = paired({who: stack.enter_context(Runner(words, threads)) for who, words in commands.items()}, runs)
+        found = paired(started(stack, commands, threads), runs)
     rates = {who: [one.kept / one.wall for one in each] for who, each in found.items()}
     peer = "a plain loop" if key == "guided16_vs_naive" else named("transformers", here=True)
     note = f"{count} pictures of {side} x {side} codes, guidance 3"

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.mixed import write_batches
 from benchmarks.rows import Row, row
-from benchmarks.runners import ROOT, Run, Runner, named, paired, peer_python, say
+from benchmarks.runners import ROOT, Run, Runner, named, or_left_out, paired, peer_python, say, started
 from m6.data.config import DataConfig
 
 CONTEXT = DataConfig().row_length
@@ -97,7 +97,7 @@ def _speed(keys: Sequence[str], commands: dict[str, list[str]], runs: int) -> li
     taking_part = [who for who in CONTESTANTS if commands[who] and any(who in KEYS[key] for key in keys)]
     say(f"measuring {', '.join(keys)}: {', '.join(taking_part)}")
     with contextlib.ExitStack() as stack:
-        found = paired({who: stack.enter_context(Runner(commands[who], _threads())) for who in taking_part}, runs)
+        found = paired(started(stack, {who: commands[who] for who in taking_part}, _threads()), runs)
     rates = {who: [_rate(one) for one in runs_of] for who, runs_of in found.items()}
     rows = []
     for key in keys:
@@ -120,7 +120,10 @@ def _memory(commands: dict[str, list[str]], runs: int) -> list[Row]:
     peaks: dict[str, list[float]] = {"ours": [], "hf": []}
     for who, found in peaks.items():
         for _ in range(runs if commands[who] else 0):
-            with Runner([*commands[who], "--memory"], _threads()) as runner:
+            with (
+                or_left_out(who, commands[who]),
+                Runner([*commands[who], "--memory"], _threads()) as runner,
+            ):
                 found.append(runner.run().kept / 2**10)
     ratios = [own / other for own, other in zip(peaks["ours"], peaks["hf"], strict=False)]
     return [_row("memory_vs_hf", peaks["ours"], "MiB", peaks["hf"], ratios, "a cost: less is better")]

@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.rows import Row, row
-from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, Runner, named, paired, peer_python, say
+from benchmarks.runners import NO_NETWORK, ONE_THREAD, ROOT, named, or_left_out, paired, peer_python, say, started
 from m6.config import UserError
 from m6.corpus.config import EmojiConfig
 from m6.corpus.sources import reader
@@ -83,15 +83,17 @@ def _speed(key: str, programs: dict[str, list[str]], runs: int) -> Row:
     """Pictures a second, of programs that are warm, by turns."""
     what = key.split("_")[0]
     with contextlib.ExitStack() as stack:
-        started = {who: stack.enter_context(Runner([*words, what])) for who, words in programs.items()}
-        found = paired(started, runs)
+        found = paired(started(stack, {who: [*words, what] for who, words in programs.items()}), runs)
     rates = {who: [one.kept / one.user for one in runs_of] for who, runs_of in found.items()}
     return _row(key, rates["ours"], rates.get("peer", ()), "float32, one thread, by user CPU")
 
 
 def _quality(key: str, programs: dict[str, list[str]], seconds: float) -> Row:
     """PSNR after a training of so many seconds, one after the other."""
-    told = {who: _trained([*words, "train", str(seconds)]) for who, words in programs.items()}
+    told = {}
+    for who, words in programs.items():
+        with or_left_out(who, words):
+            told[who] = _trained([*words, "train", str(seconds)])
     said = ", ".join(
         f"{who} {int(each['parameters']):,} parameters, {int(each['steps'])} steps" for who, each in told.items()
     )

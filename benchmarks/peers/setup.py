@@ -24,13 +24,15 @@ DALLE = (
     "--no-deps", "dalle-pytorch==1.6.6", "rotary-embedding-torch==0.2.3", "axial-positional-embedding==0.2.1",
     "einops==0.8.2", "numpy",
 )  # fmt: skip
+# What our operators of it import: it asks for none of these, and fetches some in the middle of its work.
+DATA_JUICER = ("aiohttp", "emoji", "ftfy", "msgpack", "ray", "selectolax")
 # What decodes pictures and encodes texts, at our versions: the same work takes as long on all sides.
 READING = ("pillow==13.0.0", "tokenizers==0.23.3")
 # Each list is a call of pip. torch comes first and alone: of this very version there is a build for the processor
 # alone, and a range would bring gigabytes of CUDA packages along.
 PACKAGES = {
     "dalle-pytorch": (("torch==2.13.0",), DALLE),
-    "data-juicer": (("torch==2.13.0",), ("py-data-juicer==1.6.1", "selectolax", "ftfy", "emoji")),
+    "data-juicer": (("torch==2.13.0",), ("py-data-juicer==1.6.1", *DATA_JUICER)),
     "datatrove": (("datatrove[io,processing]==0.10.1", "lxml_html_clean"),),
     "diffusers": (("torch==2.13.0",), ("diffusers==0.42.1", "transformers==5.23.0")),
     "hf-datasets": (("torch==2.13.0",), ("datasets==5.2.0", *READING)),

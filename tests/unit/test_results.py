@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 import subprocess
@@ -24,8 +25,8 @@ from benchmarks.page import pages
 from benchmarks.peers import setup
 from benchmarks.plots import GOOD, MISSED, growth_svg, mark, ratios_svg
 from benchmarks.rows import Row, row
-from benchmarks.runners import ROOT, named
-from benchmarks.series import SERIES, smoke
+from benchmarks.runners import ROOT, named, started
+from benchmarks.series import SERIES, Benchmark, smoke
 from benchmarks.tables import COLUMNS, page, shown
 from m6.config import UserError
 
@@ -43,12 +44,13 @@ def pretended(monkeypatch: pytest.MonkeyPatch, failing: Sequence[str] = ()) -> l
     """Benchmarks that write a row at once, or fail. Returns the names of those that are run, as they are run."""
     ran: list[str] = []
 
-    def call(words: Sequence[str]) -> None:
+    def call(words: Sequence[str]) -> dict[str, str]:
         name = words[2].removeprefix("benchmarks.")
         ran.append(name)
         if name in failing:
             raise UserError(f"{name} ended with 1: out of paper")
         Path(words[words.index("--json") + 1]).write_text(json.dumps([BESIDE]))
+        return {}
 
     monkeypatch.setattr(bench, "_call", call)
     monkeypatch.setattr(bench, "make_all", lambda names, folder: {})
@@ -62,6 +64,16 @@ def test_results_have_their_names_and_their_pages() -> None:
     assert {path.name for path in RESULTS.iterdir() if not path.name.startswith(".")} == found | set(made)
     for name, text in made.items():
         assert (RESULTS / name).read_text(encoding="utf-8") == text, f"{name}: run python -m benchmarks --pages"
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_figure_says_by_what_command_seed_machine_and_when_it_was_made(path: Path) -> None:
+    """Each row; of a single study the file, or each part that is a call of its own."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for one in content if isinstance(content, list) else [content]:
+        assert {"command", "seed", "hardware", "date"} <= set(one)
+        assert one["command"].startswith(("m6 ", "python -m "))
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", one["date"])
 
 
 def test_a_measurement_is_named_by_hardware_and_month(tmp_path: Path) -> None:
@@ -88,6 +100,31 @@ def test_what_has_no_peer_has_no_ratio(tmp_path: Path) -> None:
     line = page(read(written(tmp_path, "corpus", [alone]))).strip().splitlines()[-1]
     assert line.startswith("| `memory_at_10x` | 1.5 | - | - | at most 1.3, missed | times |")
     assert "| 1.5 | - | - | times | at most 1.3, missed |" in pages(tmp_path)["README.md"]
+
+
+def test_scores_stand_beside_their_intervals_and_baselines() -> None:
+    content = {"seed": 0, "right": 0.5, "right.low": 0.25, "right.high": 0.75, "right.baseline": 0.1, "wrong": 1}
+    assert shown(content | {"left": 2, "left.baseline": None}).splitlines() == [
+        "- seed: 0", "- wrong: 1", "",
+        "| score | value | 95 % interval | trivial baseline |", "| --- | --- | --- | --- |",
+        "| right | 0.5 | 0.25 to 0.75 | 0.1 |", "| left | 2 | - | - |",
+    ]  # fmt: skip
+
+
+def test_what_is_alike_in_all_rows_is_told_once_and_wide_rows_are_read_downwards() -> None:
+    alike = [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
+    assert shown(alike).splitlines() == ["- a: 1", "", "| b |", "| --- |", "| 2 |", "| 3 |"]
+    wide = shown([{str(number): number for number in range(40)}, {"39": 7}]).splitlines()
+    assert wide[0] == "|  | 1 | 2 |"
+    assert wide[-1] == "| 39 | 39 | 7 |"
+
+
+def test_a_page_leads_to_the_cards_of_its_figures() -> None:
+    text = page(read(RESULTS / "experts_curve_2cores_202611.json"))
+    assert "m6 reproduce" not in text, "a curve has none"
+    text = page(read(RESULTS / "ablations_2cores_202611.json"))
+    for card in ("ablations", "experts"):
+        assert f"[`m6 reproduce {card}`](../../docs/reproduce/{card}.toml)" in text
 
 
 def test_other_results_are_shown_as_they_stand() -> None:
@@ -147,7 +184,7 @@ def test_a_series_that_is_killed_goes_on_with_the_next(tmp_path: Path, monkeypat
         "import os, signal, sys\nfrom pathlib import Path\nfrom benchmarks import __main__ as bench\n"
         "def call(words):\n"
         "    if words[2] == 'benchmarks.scale':\n        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    Path(words[words.index('--json') + 1]).write_text('[]')\n"
+        "    Path(words[words.index('--json') + 1]).write_text('[]')\n    return {}\n"
         "bench._call, bench.make_all = call, lambda *given: {}\n"
         "bench.run(['corpus', 'scale', 'vqgan'], Path(sys.argv[1]))\n"
     )
@@ -241,6 +278,36 @@ def test_the_last_line_of_a_program_that_fails(capfd: pytest.CaptureFixture[str]
     with pytest.raises(UserError, match=r"ended with 3: last$"):
         bench._call(words)
     assert "first" in capfd.readouterr().err
+
+
+def test_a_peer_that_does_not_run_is_left_out_and_named_in_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is installed, and ends before it has done its work: the others are measured, and its rows say why."""
+    monkeypatch.setenv("M6_PEERS", str(tmp_path))
+    python = tmp_path / "webdataset" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    works = [sys.executable, "-c", "import sys; [print('{\"kept\": 1}', flush=True) for _ in sys.stdin]"]
+    works[-1] = "print('{\"kept\": 1}', flush=True); " + works[-1]
+    fails = [str(python), "-c", "import nothing_of_this_name"]
+    with contextlib.ExitStack() as stack:
+        assert list(started(stack, {"ours": works, "web_dataset": fails})) == ["ours"]
+    said = capfd.readouterr().err
+    why = "webdataset does not run: ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    assert said == f"benchmarks: {why}\n"
+    with contextlib.ExitStack() as stack, pytest.raises(UserError, match="nothing_of_this_name"):
+        started(stack, {"ours_packed": fails})
+
+    lone = row("vs_webdataset", [4.0], "samples/s", peer_name="webdataset 1.0.2", note="not available")
+    script = (
+        f"import sys; print({said!r}, end='', file=sys.stderr); open(sys.argv[-1], 'w').write({json.dumps([lone])!r})"
+    )
+    call = bench._call
+    monkeypatch.setattr(bench, "_call", lambda words: call([sys.executable, "-c", script, *words[1:]]))
+    monkeypatch.setattr(bench, "make_all", lambda names, folder: {})
+    [found] = bench.measured("loader", Benchmark(), tmp_path)
+    assert found["note"] == f"not available; {why}"
 
 
 def test_a_peer_that_cannot_be_installed_is_named_in_its_rows(
