@@ -8,8 +8,8 @@ is decoded, the text encoded by the same tokenizer, 64 of them made a batch. Pic
 Ours are packed into rows with all that the mask needs, the peers' filled up. A run is an epoch, with the start of its
 workers; the note has microseconds of user CPU for a sample, which other programs change least. `resume_seconds` is a
 cost: from opening the data to the first batch from the middle of an epoch on, imports not counted; beside webdataset,
-which has to read all that it leaves out, and in the note beside datasets. `--smoke` is one run on a few samples, whose
-figures mean nothing.
+which has to read all that it leaves out, and in the note beside datasets. With another side than 64 a key ends in
+it: `vs_webdataset_256`. `--smoke` is one run on a few samples, whose figures mean nothing.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ def run(only: Sequence[str] = (), *, runs: int = 5, smoke: bool = False, side: i
         if RESUME in keys:
             say(f"measuring {RESUME}")
             rows.append(_resume(_measured(programs, ["resume", *given], runs), samples))
-    for one in rows:
-        one["command"] += f" --side {side}" if side != SIDE else ""
+    for one in rows if side != SIDE else ():
+        one["key"] += f"_{side}"
+        one["command"] += f" --side {side}"
     return rows
 
 

@@ -39,9 +39,10 @@ def _stages(recipe: str, run: Path) -> tuple[Preparation, ...]:
 
 _TRAINED = (Preparation((*M6, "quickstart", "--out", str(QUICKSTART)), QUICKSTART / "pretrain" / "done.json"),)
 _PAINTED = (Preparation((*M6, "pretrain", "paint", "--out", str(PAINT)), PAINT / "pretrain" / "done.json"),)
+_LARGE = ("--side", "256", "--runs", "3", "--only", "vs_webdataset", "vs_hf_datasets")
 SERIES = {
     "corpus": Benchmark(("data-juicer", "datatrove", "img2dataset")),
-    "loader": Benchmark(("webdataset", "hf-datasets")),
+    "loader": Benchmark(("webdataset", "hf-datasets"), ((), _LARGE)),
     "train_step": Benchmark(
         ("transformers", "x-transformers"), (("--precision", "float32"), ("--precision", "bfloat16"))
     ),
