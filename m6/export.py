@@ -122,7 +122,7 @@ def _pack(checkpoint: Path, folder: Path, run: Path) -> Exported:
     check_beside(checkpoint, run)
     (folder / "tokenizer").mkdir()
     write_atomic(folder / "config.json", _alone((run / "config.json").read_text(encoding="utf-8")))
-    for name in ("versions.json", "tokenizer/tokenizer.json"):
+    for name in ("versions.json", "tokenizer/tokenizer.json", "README.md"):
         if (run / name).exists():
             write_atomic(folder / name, (run / name).read_bytes())
     pack_weights(newest(run / "vqgan", "vqgan"), folder / "vqgan", {}, exact=True)

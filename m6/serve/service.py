@@ -183,14 +183,17 @@ class Service:
                 f"guidance {guidance:g}: a guided picture takes 2 slots, this server has {most} for paintings; "
                 "take guidance 1, or start it with more --slots"
             )
+        usual = Grid.of(f"{self.engine.picture_size}", self.engine)
         try:
-            grid = Grid.of(size or f"{self.engine.picture_size}", self.engine)
+            grid = Grid.of(size, self.engine) if size else usual
         except UserError as error:
-            raise UserError(f"{error}; this server has room for {self._largest}") from None
+            read = max(map(self.length, prefixes(self.engine, [prompt], usual)[0]))
+            raise UserError(f"{error}; this server has room for {self._largest(read)}") from None
         asked, blank = prefixes(self.engine, [prompt] * n, grid)
-        if max(map(self.length, asked)) + math.prod(grid) > self.scheduler.slots.capacity:
+        read = max(map(self.length, asked))
+        if read + math.prod(grid) > self.scheduler.slots.capacity:
             raise UserError(
-                f"size {size}: this server has room for {self._largest}; take that, or start it with "
+                f"size {size}: this server has room for {self._largest(read)}; take that, or start it with "
                 f"--max_size {max(grid) * self._code_side}"
             )
         every = math.ceil(grid.height * grid.width / (shown + 1)) if shown else 0
@@ -261,10 +264,9 @@ class Service:
         assert self.engine.vqgan is not None
         return self.engine.vqgan.config.downsample
 
-    @property
-    def _largest(self) -> str:
-        """The largest square that is painted to any prompt, pixels."""
-        codes = math.isqrt(self.scheduler.slots.capacity - self.engine.data.max_text)
+    def _largest(self, read: int) -> str:
+        """The largest square that is painted to a prompt of so many tokens, pixels."""
+        codes = math.isqrt(self.scheduler.slots.capacity - read)
         side = min(codes, self.engine.model.config.max_side) * self._code_side
         return f"{side}x{side}"
 

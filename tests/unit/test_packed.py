@@ -50,7 +50,9 @@ def test_a_row_is_rounded_to_its_own_steps() -> None:
 
 
 def test_a_packed_run_is_small_and_answers_nearly_as_the_run_does(run: Path, tmp_path: Path) -> None:
+    (run / "README.md").write_text("# 它的卡片\n", encoding="utf-8")
     out = export(run, tmp_path / "out")
+    assert (out / "README.md").read_text(encoding="utf-8") == "# 它的卡片\n"
     whole, small = (newest(folder / "pretrain", "pretrain") for folder in (run, out))
     sizes = [sum(path.stat().st_size for path in each.rglob("model/*.safetensors")) for each in (whole, small)]
     assert sizes[1] < sizes[0] / 3

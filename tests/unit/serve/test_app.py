@@ -306,6 +306,8 @@ def test_a_size_for_which_there_is_no_room_is_refused_with_one_that_has_some(tmp
         message = refused.json()["error"]["message"]
         largest = re.findall(r"room for (\d+x\d+)", message)[0]
         assert paint(largest).status_code == 200
+        larger = int(largest.split("x")[0]) + service._code_side
+        assert paint(f"{larger}x{larger}").status_code == 400, "it is the largest"
         assert f"room for {largest}" in paint("99999x8").json()["error"]["message"]
     service.close()
     wide = make_service(tmp_path / "run", max_size=128)
