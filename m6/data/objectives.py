@@ -72,7 +72,7 @@ def visual_question_answering(document: Document, context: Context, rng: np.rand
     return tuple(
         Branch(
             "visual_question_answering",
-            (Text(context.encode(questions[index]["question"])),),
+            (Text(context.encode(visual_question_prompt(questions[index]["question"]))),),
             Text(context.encode(questions[index]["answer"])),
         )
         for index in chosen
@@ -179,6 +179,11 @@ def question_prompt(question: str) -> str:
 
     Both tell a text that asks from one that goes on, which is what a model knows that was trained on plain text."""
     return f"{question.rstrip(_MARKS)}？答："
+
+
+def visual_question_prompt(question: str) -> str:
+    """How a question about a picture is asked: as it is, with a Chinese mark at its end for one of ASCII."""
+    return f"{asked[:-1]}？" if (asked := question.rstrip()).endswith("?") else question
 
 
 def product_prompt(title: str, attributes: Mapping[str, str]) -> str:

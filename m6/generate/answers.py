@@ -17,7 +17,7 @@ from PIL import Image
 from m6.config import UserError
 from m6.corpus.config import CorpusConfig, ImageRules
 from m6.corpus.images.prepare import fit
-from m6.data.objectives import poem_prompt, product_prompt, question_prompt
+from m6.data.objectives import poem_prompt, product_prompt, question_prompt, visual_question_prompt
 from m6.data.poem_forms import form_of
 from m6.data.sample import Segment
 from m6.generate.choices import Choices
@@ -57,7 +57,7 @@ def answer(
     if image is None:
         prefix: tuple[Segment, ...] = (engine.text(question_prompt(question)),)
     else:
-        prefix = (_picture(folder, image, engine), engine.text(question))
+        prefix = (_picture(folder, image, engine), engine.text(visual_question_prompt(question)))
     texts = [engine.text(choice).ids for choice in choices]
     grammar = Choices(texts, engine.vocabulary.size) if choices else None
     most = (MAX_TEXT if image is None else MAX_ANSWER) if max_tokens is None else _length(max_tokens)

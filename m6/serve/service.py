@@ -21,7 +21,7 @@ from PIL import Image
 
 from m6.config import UserError
 from m6.corpus.images.prepare import FORMATS
-from m6.data.objectives import poem_prompt, question_prompt
+from m6.data.objectives import poem_prompt, question_prompt, visual_question_prompt
 from m6.data.packing import Run
 from m6.data.poem_forms import line_length
 from m6.data.sample import HIDDEN
@@ -131,7 +131,7 @@ class Service:
         if image is None:
             return (self.segments.text(question_prompt(text)),)
         picture = self.engine.picture(self.picture(image))
-        return (picture, self.segments.text(text)) if text else (picture,)
+        return (picture, self.segments.text(visual_question_prompt(text))) if text else (picture,)
 
     def picture(self, encoded: bytes) -> np.ndarray:
         """Bytes of a picture file as the model sees it, upright. UserError for what is none, or too large."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from m6.data.objectives import visual_question_prompt
 from m6.data.sample import Sample
 from m6.tasks import fields
 from m6.tasks.example import Example, Record, Segments, answered
@@ -36,7 +37,7 @@ def read(record: Record, folder: Path, key: str) -> list[Example]:
     return [
         Example(
             key,
-            fields.text(record, "question"),
+            visual_question_prompt(fields.text(record, "question")),
             answers,
             fields.picture(record, folder),
             fields.choices(record, answers),

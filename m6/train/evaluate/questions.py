@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from m6.corpus.document import Document, Question
+from m6.data.objectives import visual_question_prompt
 from m6.tasks.metrics import mean
 from m6.train.evaluate.material import SHOWN, Evaluation, Example, Examples, Scores, origin, pixels_of, with_interval
 
@@ -28,9 +29,8 @@ def questions(about: Evaluation) -> tuple[Scores, Examples]:
         training = [q for _, q in asked_of(about.documents, source, "train")]
         usual = most_frequent(training)
         pixels = pixels_of([document for document, _ in asked])
-        prefixes = [
-            (about.engine.picture(p), about.engine.text(q["question"])) for p, (_, q) in zip(pixels, asked, strict=True)
-        ]
+        prompts = [about.engine.text(visual_question_prompt(question["question"])) for _, question in asked]
+        prefixes = [(about.engine.picture(p), prompt) for p, prompt in zip(pixels, prompts, strict=True)]
         answers = [text.strip() for text in about.engine.write_texts(prefixes, 24)]
         only = [q for _, q in asked]
         guesses = [usual.get(q["question"], usual.get(q["kind"], "")) for q in only]

@@ -1,13 +1,23 @@
 """Each objective on real Documents, against its row of the Sample table."""
 
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pytest
 
 from m6.corpus.document import Document, Question, make_document
 from m6.data.config import DataConfig
-from m6.data.objectives import PAINTING, SEEING, STANDALONE, YES, mask_spans, product_prompt, question_prompt
+from m6.data.objectives import (
+    PAINTING,
+    SEEING,
+    STANDALONE,
+    YES,
+    mask_spans,
+    product_prompt,
+    question_prompt,
+    visual_question_prompt,
+)
 from m6.data.sample import HIDDEN, Codes, Text
 from m6.tokenizer.text import TextTokenizer
 from m6.tokenizer.vocabulary import MASK, MATCH
@@ -150,6 +160,18 @@ def test_a_question_is_asked_without_a_picture_and_with_a_cue() -> None:
 @pytest.mark.parametrize("question", ["什么", "什么？", "什么?", "什么： ", "什么??"])
 def test_a_question_gets_one_mark(question: str) -> None:
     assert question_prompt(question) == "什么？答："
+
+
+@pytest.mark.parametrize(
+    ("question", "prompt"),
+    [("这是什么?", "这是什么？"), ("这是什么？", "这是什么？"), ("几个? ", "几个？"), ("颜色", "颜色")],
+)
+def test_a_question_about_a_picture_has_the_mark_of_training(question: str, prompt: str) -> None:
+    assert visual_question_prompt(question) == prompt
+    about = {**PICTURE, "questions": [Question(kind="what", question=question, answer="猫")]}
+    (branch,) = SEEING["visual_question_answering"](cast(Document, about), AROUND, np.random.default_rng(0))
+    assert isinstance(branch.prefix[0], Text)
+    assert branch.prefix[0].ids == AROUND.encode(prompt)
 
 
 def test_a_product_is_described_from_its_title() -> None:
