@@ -49,6 +49,12 @@ KEYS = [
 ]
 
 
+def test_one_worker_has_all_tests_of_the_group(request: pytest.FixtureRequest) -> None:
+    """A group lives by the end of the ids that pytest-xdist gives its tests; without it each worker makes the run."""
+    if request.config.getoption("loadgroup", default=False):
+        assert request.node.nodeid.endswith("@smoke")
+
+
 def test_results_have_every_key_and_its_baseline(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert not [key for key in KEYS if not isinstance(results.get(key), int | float)]
