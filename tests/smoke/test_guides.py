@@ -64,15 +64,15 @@ PACKAGES = ("mini",)
 SMALL = {
     "--corpus.sources.emoji.most": "420",
     "--corpus.sources.poems.most": "300",
-    "--corpus.sources.scenes.train": "400",
-    "--corpus.sources.scenes.heldout": "100",
+    "--corpus.sources.scenes.train": "120",
+    "--corpus.sources.scenes.heldout": "40",
     "--tokenizer.vocab_size": "1500",
     "--vqgan.loop.num_steps": "2",
     "--vqgan.features.num_steps": "2",
     "--pretrain.loop.num_steps": "2",
     "--evaluate.num_samples": "4",
     "--evaluate.num_poems": "1",
-    "--evaluate.judge_scenes": "100",
+    "--evaluate.judge_scenes": "40",
     "--evaluate.judge_steps": "2",
 }
 """Fields that are small whatever a page says."""
