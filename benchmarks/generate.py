@@ -64,7 +64,10 @@ def measure(given: argparse.Namespace) -> list[Row]:
             engine, corpus = Engine.load(run), run / "corpus"
         pictures = _pictures(corpus, SMOKE if given.smoke else given.captions)
         write(folder / "asked.pt", engine, [engine.picture(pixels) for pixels in pictures])
-        return [_row(key, folder, len(pictures), 1 if given.smoke else given.runs) for key in keys]
+        rows = [_row(key, folder, len(pictures), 1 if given.smoke else given.runs) for key in keys]
+    for one in rows:
+        one["command"] += f" --run {given.run}" if given.run else ""
+    return rows
 
 
 def _untrained(folder: Path) -> Engine:
