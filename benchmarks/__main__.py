@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.command import chosen
-from benchmarks.layout import RESULTS, path_of, read
+from benchmarks.layout import RESULTS, path_of, read, results
 from benchmarks.page import write_pages
 from benchmarks.peers.setup import make_all
 from benchmarks.rows import Row, hardware, machine, today, write_json
@@ -146,20 +146,23 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     with tempfile.TemporaryDirectory() as thrown_away:
         folder = given.into or (Path(thrown_away) if given.smoke else RESULTS)
+        if given.pages:
+            if not results(folder):
+                print(f"--into {folder}: no results are there; measure some first", file=sys.stderr)
+                return 2
+            write_pages(folder)
+            return 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             print(f"--into {folder}: no folder can be made there: {error.strerror}", file=sys.stderr)
             return 2
-        if given.pages:
-            write_pages(folder)
-            return 0
         failed = run(names, folder, again=given.again, small=given.smoke)
         where = f": {folder / 'README.md'}" if folder != Path(thrown_away) else ""
         paths = [path for name in names if (path := path_of(folder, name)).exists()]
         if told := lacking([row for path in paths for row in read(path).rows]):
             print(told)
-        print(f"{', '.join(failed) or 'none'} of {len(names)} benchmarks failed{where}")
+        print(f"failed: {', '.join(failed) or 'none'}; benchmarks: {len(names)}{where}")
     return 1 if failed else 0
 
 

@@ -20,6 +20,9 @@ GOOD, MISSED, FREE = "#3b6fb6", "#c2502d", "#8fa3b8"
 LEGEND = ((GOOD, "reaches its bar"), (MISSED, "misses it"), (FREE, "has none"))
 SIDE = 420  # of a plot of growth, pixels
 
+OURS = ("quickstart", "quickstart, one run", "open-m6, float32")
+"""Peers that are other runs of ours: a page has their scores, the plot what others are."""
+
 
 class Mark(NamedTuple):
     """A row in a plot, more being better."""
@@ -34,7 +37,7 @@ class Mark(NamedTuple):
 def mark(row: Row) -> Mark | None:
     """A row beside a peer; a cost is turned over. None for what has no ratio, or none that a logarithm takes."""
     ratio, known = row["ratio"], bar(row)
-    if row["peer"] is None or not ratio or min(row["spread"]) <= 0:
+    if row["peer"] is None or not ratio or row["peer_name"] in OURS or min(row["spread"]) <= 0:
         return None
     wanted = known.value if known else None
     name = label(row)

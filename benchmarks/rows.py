@@ -100,7 +100,8 @@ def hardware() -> str:
     lines = names.read_text().splitlines() if names.exists() else []
     found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{cores()} cores of {next(found, platform.machine())}, {memory:.0f} GiB, Python {platform.python_version()}"
+    counted = "1 core" if cores() == 1 else f"{cores()} cores"
+    return f"{counted} of {next(found, platform.machine())}, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
 def machine(told: str) -> str:

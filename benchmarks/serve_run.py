@@ -57,4 +57,7 @@ def _save(folder: Path, model: nn.Module) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: python -m benchmarks.serve_run FOLDER", file=sys.stderr)
+        sys.exit(2)
     write_run(Path(sys.argv[1]))

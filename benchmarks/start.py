@@ -53,6 +53,8 @@ class Took(NamedTuple):
 def measure(given: argparse.Namespace) -> list[Row]:
     """The rows of these keys, or of all. UserError for an unknown key and a command that fails."""
     keys, runs = chosen(given.only, KEYS), 1 if given.smoke else given.runs
+    if given.run and not (given.run / "config.json").is_file():
+        raise UserError(f"benchmarks: --run {given.run} is no run folder; make one with: m6 quickstart")
     beside = {"help_seconds", "import_seconds"} & set(keys)
     python = peer_python(PEER) if beside else None
     with tempfile.TemporaryDirectory() as name:

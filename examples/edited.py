@@ -4,10 +4,10 @@
 `paint_more`; the likeliest code each time, the commands those of the page.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
+import command
 import numpy as np
 from PIL import Image
 
@@ -35,4 +35,4 @@ def main(run: Path, docs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    command.run(main, __doc__, 2)

@@ -7,10 +7,11 @@ evaluation, right or wrong, and below them the first that are wrong.
 
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import command
 
 Painting = dict[str, Any]
 Words = tuple[str, str]  # English, Chinese
@@ -92,4 +93,4 @@ def main(run: Path, docs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    command.run(main, __doc__, 2)

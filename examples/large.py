@@ -5,9 +5,9 @@ the corpus of a run of the recipe `large`, evenly out of those it was trained on
 code each time, right or wrong, nothing picked by hand but which of the six is shown whole. Prints the names.
 """
 
-import sys
 from pathlib import Path
 
+import command
 from PIL import Image
 
 from m6.corpus.document import from_row
@@ -41,4 +41,4 @@ def main(run: Path, docs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    command.run(main, __doc__, 2)

@@ -6,10 +6,10 @@ held-out combinations, numbers and hues of the corpus of a run, the first of eac
 `images/mini-curve.svg`, the loss of paintings over its trainings, one after the other. Prints the prompts.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
+import command
 from PIL import Image
 
 from benchmarks.curve import curve_svg
@@ -72,4 +72,4 @@ def main(run: Path, docs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    command.run(main, __doc__, 2)

@@ -5,9 +5,9 @@ tokenizer of one run restores of them. Prints of more such pictures how near tha
 sharp: the mean square of the Laplacian of their grey values, as a share of that of the pictures (median).
 """
 
-import sys
 from pathlib import Path
 
+import command
 import numpy as np
 import torch
 from PIL import Image
@@ -49,7 +49,7 @@ def edges(pixels: np.ndarray) -> np.ndarray:
     return squares
 
 
-def main(sheet: Path, runs: list[Path]) -> None:
+def main(sheet: Path, *runs: Path) -> None:
     """Write the sheet."""
     originals, measured = pictures(runs[0], SHOWN), pictures(runs[0], MEASURED)
     rows = [originals]
@@ -64,4 +64,4 @@ def main(sheet: Path, runs: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    command.run(main, __doc__, 2)

@@ -206,7 +206,7 @@ def test_a_benchmark_that_fails_is_shown_and_the_others_go_on(
     ran = pretended(monkeypatch, failing=["scale"])
     assert bench.main(["--only", "scale", "vqgan", "--into", str(tmp_path)]) == 1
     assert ran == ["scale", "vqgan"]
-    assert "scale of 2 benchmarks failed" in capsys.readouterr().out
+    assert "failed: scale; benchmarks: 2" in capsys.readouterr().out
     assert "| failed | scale ended with 1: out of paper |" in (tmp_path / "README.md").read_text()
     assert "Failed: scale ended with 1: out of paper" in read(path_of(tmp_path, "scale")).page.read_text()
     ran = pretended(monkeypatch)
@@ -247,6 +247,12 @@ def test_rows_that_a_series_does_not_make_stay(tmp_path: Path, monkeypatch: pyte
     assert read(path_of(tmp_path, "scale")).rows == [BESIDE, alone]
 
 
+def test_pages_of_nothing_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--pages", "--into", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"--into {tmp_path / 'nowhere'}: no results are there; measure some first\n"
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_rows_without_their_peer_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,7 +264,7 @@ def test_rows_without_their_peer_are_counted(
     assert bench.main(["--only", "scale", "vqgan", "--into", str(tmp_path)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 rows without their peer: diffusers, webdataset"
-    assert said[1].startswith("none of 2 benchmarks failed")
+    assert said[1].startswith("failed: none; benchmarks: 2")
 
 
 def test_no_program_that_is_started_outlives_the_series() -> None:
