@@ -50,7 +50,7 @@ SERIES = {
     "generate": Benchmark(before=_TRAINED),
     "vqgan": Benchmark(("diffusers",)),
     "text_to_image": Benchmark(),
-    "dalle": Benchmark(("dalle-pytorch",), before=_stages("paint", PAINT)),
+    "dalle": Benchmark(("dalle-pytorch",), (("--minutes", "2.5"),), before=_stages("paint", PAINT)),
     "serve": Benchmark(before=_TRAINED),
     "int8": Benchmark(before=(*_stages("paint", PAINT), *_PAINTED)),
     "start": Benchmark(("transformers",)),
