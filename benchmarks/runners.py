@@ -98,7 +98,7 @@ def or_left_out(who: str, words: Sequence[str]) -> Iterator[None]:
             raise
         place = Path(words[0]).parents[1]
         told = place.name if place.parent == Path(os.environ.get(PEERS, DEFAULT_PEERS)).absolute() else who
-        say(f"{told} {DOES_NOT_RUN} {re.split(' (?:ended|failed): ', str(error), maxsplit=1)[-1]}")
+        say(f"{told} {DOES_NOT_RUN} {re.split(' (?:ended|failed|does not serve): ', str(error), maxsplit=1)[-1]}")
 
 
 def started(

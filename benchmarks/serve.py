@@ -29,7 +29,7 @@ from pathlib import Path
 
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.rows import Row, row
-from benchmarks.runners import named, say
+from benchmarks.runners import named, or_left_out, say
 from benchmarks.serve_client import Server
 from benchmarks.serve_load import overload, soak
 from benchmarks.serve_requests import plain, question
@@ -143,7 +143,8 @@ def _beside_peer(keys: Sequence[str], run: Path, folder: Path, runs: int) -> lis
             if done.returncode:
                 raise UserError(f"benchmarks: {' '.join(done.stderr.strip().splitlines()[-1:])}")
             peer = [sys.executable, "-m", "benchmarks.peers.transformers_serve", str(folder), "{port}"]
-            servers[PEER] = stack.enter_context(Server(peer))
+            with or_left_out(PEER, peer):
+                servers[PEER] = stack.enter_context(Server(peer))
         else:
             say("transformers is missing: pip install 'open-m6[huggingface]'")
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from benchmarks.command import ONLY, RUNS, Flags, chosen, command
 from benchmarks.rows import Row, row
-from benchmarks.runners import NO_NETWORK, ROOT, named, peer_python, say
+from benchmarks.runners import NO_NETWORK, ROOT, named, or_left_out, peer_python, say
 from benchmarks.serve_run import write_run
 from m6.config import UserError
 from m6.run import ends_with_parent
@@ -82,12 +82,15 @@ def measure(given: argparse.Namespace) -> list[Row]:
 def _by_turns(commands: dict[str, list[str]], runs: int) -> dict[str, list[Took]]:
     """Each once without being counted, then by turns, every second time in the opposite order."""
     found: dict[str, list[Took]] = {who: [] for who in commands}
-    for words in commands.values():
-        took(words)
+    running = {}
+    for who, words in commands.items():
+        with or_left_out(who if who == "peer" else "ours", words):
+            took(words)
+            running[who] = words
     for number in range(runs):
-        for who in list(commands)[:: -1 if number % 2 else 1]:
-            found[who].append(took(commands[who]))
-    return found
+        for who in list(running)[:: -1 if number % 2 else 1]:
+            found[who].append(took(running[who]))
+    return {who: some for who, some in found.items() if some}
 
 
 def took(words: Sequence[str]) -> Took:

@@ -125,9 +125,10 @@ def _listed(content: Sequence[Any], level: int) -> str:
             lines = [[name, *(_text(record.get(name)) for record in content)] for name in columns]
             return table(["", *(str(number) for number in range(1, len(content) + 1))], lines)
         alike = [name for name in columns if len(content) > 1 and all(_same(content[0], one, name) for one in content)]
-        lines = [[_text(record.get(name)) for name in columns if name not in alike] for record in content]
         told = "".join(f"- {name}: {_text(content[0][name])}\n" for name in alike)
-        return "\n".join(filter(None, [told, table([name for name in columns if name not in alike], lines)]))
+        differing = [name for name in columns if name not in alike]
+        lines = [[_text(record.get(name)) for name in differing] for record in content]
+        return "\n".join(filter(None, [told, table(differing, lines) if differing else ""]))
     if any(isinstance(one, dict) for one in content):
         return "\n".join(f"{'#' * level} {number}\n\n{shown(one, level + 1)}" for number, one in enumerate(content, 1))
     return "".join(f"- {', '.join(map(_text, one))}\n" for one in content)

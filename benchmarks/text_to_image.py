@@ -44,7 +44,7 @@ from m6.train.pretrain import batch_loss
 WINDOW = CodeAttentionConfig(pattern="window")
 SPEED = ("sparse_decode_speedup", "sparse_train_speedup", "sparse_cache_memory")
 LEARNT = ("sparse_bits_ratio", "parallel_decode_speedup")
-GUIDED = {"guided16_vs_naive": "naive", "guided16_vs_hf": "hf"}
+GUIDED = {"guided16_vs_naive": "ours_naive", "guided16_vs_hf": "hf"}
 KEYS = (*SPEED, *LEARNT, *GUIDED)
 EVERY = 61  # codes from one that is timed to the next: of all columns by turns
 AHEAD = (4, 8, 16)
@@ -202,7 +202,7 @@ def _guided(key: str, runs: int, smoke: bool) -> Row:
         assert read(path).side == side
         commands = {"ours": [sys.executable, "-m", "benchmarks.paint", str(path), "cached"]}
         if key == "guided16_vs_naive":
-            commands["naive"] = [sys.executable, "-m", "benchmarks.paint", str(path), "naive"]
+            commands["ours_naive"] = [sys.executable, "-m", "benchmarks.paint", str(path), "naive"]
         elif find_spec("transformers"):
             commands["hf"] = [sys.executable, "-m", "benchmarks.peers.transformers_paint", str(path)]
         else:

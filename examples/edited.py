@@ -19,8 +19,6 @@ GAP, ENLARGED, GREY = 4, 2, 220
 
 def main(run: Path, docs: Path) -> None:
     """All three, side by side."""
-    folder = docs / "images"
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         first, second, third = (Path(name) / f"{number}.png" for number in range(3))
         paint(run, first, BEFORE, guidance=1.5)
@@ -31,6 +29,8 @@ def main(run: Path, docs: Path) -> None:
     between = np.full((side, GAP, 3), GREY, np.uint8)
     whole = Image.fromarray(np.concatenate([painted[0], between, painted[1], between, painted[2]], 1))
     large = whole.resize((whole.width * ENLARGED, whole.height * ENLARGED), Image.Resampling.LANCZOS)
+    folder = docs / "images"
+    folder.mkdir(parents=True, exist_ok=True)
     large.save(folder / "edited.png", optimize=True)
 
 

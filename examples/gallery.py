@@ -88,8 +88,9 @@ def page(language: int, run: Path, docs: Path) -> str:
 def main(run: Path, docs: Path) -> None:
     """Both pages."""
     for language, name in enumerate(("en", "zh")):
+        text = page(language, run, docs)
         (docs / name).mkdir(parents=True, exist_ok=True)
-        (docs / name / "gallery.md").write_text(page(language, run, docs), encoding="utf-8")
+        (docs / name / "gallery.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

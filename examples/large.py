@@ -29,11 +29,11 @@ def names(run: Path) -> list[str]:
 
 def main(run: Path, docs: Path) -> None:
     """Both."""
-    folder = docs / "images"
-    folder.mkdir(parents=True, exist_ok=True)
     engine, prompts = Engine.load(run), names(run)
     codes = paint_codes(engine, prompts, Grid.of("1024", engine), coarse=Grid.of("256", engine))
     painted = [Image.fromarray(engine.decode_codes(one[None])[0]) for one in codes]
+    folder = docs / "images"
+    folder.mkdir(parents=True, exist_ok=True)
     painted[SHOWN].save(folder / "large.png", optimize=True)
     small = [image.resize((SMALL, SMALL), Image.Resampling.LANCZOS) for image in painted]
     sheet(small).save(folder / "large-sheet.png", optimize=True)

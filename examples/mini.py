@@ -55,14 +55,14 @@ def trainings(shipped: Path) -> dict[str, list[list[dict[str, Any]]]]:
 
 def main(run: Path, docs: Path) -> None:
     """All three."""
-    folder = docs / "images"
-    folder.mkdir(parents=True, exist_ok=True)
     scenes = [row for row in documents(run, "scenes") if row["split"] == "heldout"]
     new = [
         text
         for kind, count in ROWS.items()
         for text in [row["text"] for row in scenes if row["attributes"]["unseen"] == kind][:count]
     ]
+    folder = docs / "images"
+    folder.mkdir(parents=True, exist_ok=True)
     engine = Engine.load(SHIPPED[DEFAULT])
     for name, prompts in {"paintings": new, "names": names(run)}.items():
         large = paint_pictures(engine, prompts).repeat(ENLARGED, 1).repeat(ENLARGED, 2)

@@ -114,6 +114,7 @@ def test_scores_stand_beside_their_intervals_and_baselines() -> None:
 def test_what_is_alike_in_all_rows_is_told_once_and_wide_rows_are_read_downwards() -> None:
     alike = [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
     assert shown(alike).splitlines() == ["- a: 1", "", "| b |", "| --- |", "| 2 |", "| 3 |"]
+    assert shown([{"a": 1}, {"a": 1}]).splitlines() == ["- a: 1"]
     wide = shown([{str(number): number for number in range(40)}, {"39": 7}]).splitlines()
     assert wide[0] == "|  | 1 | 2 |"
     assert wide[-1] == "| 39 | 39 | 7 |"
